@@ -1,0 +1,58 @@
+"""Sessions for LangGraph and LangChain on one shared backend: memory, files or plain Redis.
+
+The tour, from below:
+
+* A **backend** keeps *partitions*: small ordered maps with atomic batches. All that belongs to one session lives
+  in one partition, so that deleting, expiring or copying it is one atomic step.
+* **ops** is the vocabulary: `Get`, `Range`, `Put`, `Append`, `Expect` ... in a `Batch` for one partition.
+* A **plan** is logic without I/O: a generator that yields calls and receives what came of them. `drive` runs it,
+  sync or async, on any backend.
+* **errors** has one tree of exceptions below `SessionStoreError`.
+
+`open_backend(url)` is the way in; `testing.BackendContract` is what a backend of your own has to pass.
+"""
+
+from .backends import open_backend
+from .backends.base import Backend
+from .drive import arun, run
+from .errors import (
+    BackendClosed,
+    BackendError,
+    BackendFull,
+    BackendUnavailable,
+    ConfigurationError,
+    ConflictError,
+    CorruptData,
+    DamagedStorage,
+    DataError,
+    ForeignStorage,
+    MissingExtra,
+    OutcomeUnknown,
+    SessionStoreError,
+    Unstorable,
+    UnsupportedFormat,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendClosed",
+    "BackendError",
+    "BackendFull",
+    "BackendUnavailable",
+    "ConfigurationError",
+    "ConflictError",
+    "CorruptData",
+    "DamagedStorage",
+    "DataError",
+    "ForeignStorage",
+    "MissingExtra",
+    "OutcomeUnknown",
+    "SessionStoreError",
+    "Unstorable",
+    "UnsupportedFormat",
+    "arun",
+    "open_backend",
+    "run",
+]

@@ -1,0 +1,88 @@
+"""Where partitions are kept, and `open_backend`, which finds the right place for a URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from ..errors import ConfigurationError, MissingExtra
+from .base import Backend
+
+REDIS_SCHEMES = (
+    "redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel",
+)  # fmt: skip
+SCHEMES = ("memory", "file", *REDIS_SCHEMES)
+
+
+def open_backend(url: str | os.PathLike[str], **options: Any) -> Backend:
+    """Open the backend that a URL names; options may stand in its query or be given by name.
+
+    memory:                                     in this process
+    file:./.sessions, or just a path            SQLite in a directory
+    redis://, rediss://, unix://                one Redis server
+    redis+sentinel://host,host/service/db       the master that Sentinels name (rediss+sentinel: TLS)
+    redis+cluster://host,host                   a Redis Cluster (rediss+cluster: TLS)
+    """
+    text = os.fspath(url)
+    scheme, colon, rest = text.partition(":")
+    is_path = isinstance(url, os.PathLike) or not colon or len(scheme) == 1 or not _is_scheme(scheme)
+    scheme = "path" if is_path else scheme.lower()
+    backend: Backend
+    if is_path:
+        backend = _load("filesystem", "FilesystemBackend")(text, **options)
+    elif scheme == "memory":
+        if rest.strip("/") or options:
+            raise ConfigurationError(f"the memory backend takes no path and no options: {text!r}")
+        backend = _load("memory", "MemoryBackend")()
+    elif scheme == "file":
+        path, options = _file(text, options)
+        backend = _load("filesystem", "FilesystemBackend")(path, **options)
+    elif scheme in REDIS_SCHEMES:
+        backend = _redis().from_url(text, **options)
+    else:
+        raise ConfigurationError(
+            f"no backend for {scheme + ':'!r}. There are: {', '.join(s + ':' for s in SCHEMES)}; or a path. "
+            "A path that looks like a URL is written with ./ in front."
+        )
+    return backend
+
+
+def _is_scheme(text: str) -> bool:
+    return text[:1].isalpha() and all(c.isalnum() or c in "+-." for c in text)
+
+
+def _file(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost", ".", ".."):
+        raise ConfigurationError(f"{url!r} names a host; a path is written file:./name or file:///name")
+    path = unquote((parts.netloc if parts.netloc != "localhost" else "") + parts.path)
+    if not path:
+        raise ConfigurationError(f"{url!r} names no directory; write file:./name or file:///name")
+    kinds: dict[str, Callable[[str], Any]] = {"durability": str, "busy_timeout": float}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in kinds:
+            raise ConfigurationError(f"unknown option {name!r} in {url!r}; there are: {', '.join(kinds)}")
+        try:
+            options.setdefault(name, kinds[name](value))
+        except ValueError as exc:
+            raise ConfigurationError(f"option {name!r} in {url!r} is not a number: {value!r}") from exc
+    return path, options
+
+
+def _redis() -> Any:
+    try:
+        return _load("redis", "RedisBackend")
+    except ModuleNotFoundError as exc:
+        if exc.name != "redis":
+            raise
+        raise MissingExtra(
+            'Redis needs the package "redis": python -m pip install "langgraph-sessionstore[redis]"'
+        ) from exc
+
+
+def _load(module: str, name: str) -> Any:
+    """Import a backend when it is asked for, so that nobody pays for one that is not used."""
+    return getattr(import_module(f".{module}", __name__), name)

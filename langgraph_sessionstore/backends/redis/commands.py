@@ -1,0 +1,275 @@
+"""A batch as Redis commands, and their replies as an outcome. No I/O.
+
+Rule: what only reads goes as plain commands (several of them in MULTI/EXEC); everything else goes through `script.lua`.
+Long ranges in front of the first write or behind the last one stay plain commands beside the script,
+in the same transaction: reading much inside Lua costs several times as much.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Protocol, TypeAlias
+
+from ... import keys
+from ...errors import CorruptData
+from ...ops import (
+    WRITES,
+    Add,
+    Append,
+    Batch,
+    Conflict,
+    Count,
+    Delete,
+    DeleteRange,
+    Drop,
+    Entries,
+    Entry,
+    Expect,
+    ExpectLease,
+    Expire,
+    Forget,
+    Get,
+    Lease,
+    Linked,
+    Op,
+    Outcome,
+    Page,
+    Put,
+    PutNew,
+    Range,
+    Row,
+    Tally,
+    Touch,
+)
+
+Command: TypeAlias = tuple[bytes | str | int, ...]
+SCRIPT = files(__package__).joinpath("script.lua").read_bytes()
+SHA = sha1(SCRIPT, usedforsecurity=False).hexdigest()
+FEW = 8  # a range limited to so many rows may be read inside the script
+
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_.~:@$#=,+!*'();&-]")
+
+
+def partition_key(prefix: bytes, partition: bytes) -> bytes:
+    """The Redis key of a partition: `prefix:{...}`, readable, and without braces inside the braces.
+
+    The end of a segment becomes "/", everything unusual a percent code, so that no two partitions share a key.
+    """
+    quoted = _UNSAFE.sub(lambda found: b"%%%02X" % found[0][0], partition).replace(b"%01", b"/")
+    return b"%b:{%b}" % (prefix, quoted)
+
+
+class Parcel(Protocol):
+    """Something for one key: `commands` to send as one transaction, `outcome` to understand the replies."""
+
+    key: bytes
+    batch: Batch
+
+    def commands(self, load: bool = False) -> list[Command]:
+        """The commands; with `load`, the script itself instead of its name."""
+
+    def outcome(self, replies: Sequence[Any]) -> Outcome:
+        """What the replies say. Raises `CorruptData` when a row was not what the batch needs."""
+
+
+class Dump:
+    """The bytes of a whole partition, for a copy into another slot."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.batch = Batch()
+
+    def commands(self, load: bool = False) -> list[Command]:
+        """See `Parcel`."""
+        users = ("ZLEXCOUNT", self.key, b"[" + keys.SYSTEM[1], b"+")
+        return [("MULTI",), users, ("DUMP", self.key), ("EXEC",)]
+
+    def outcome(self, replies: Sequence[Any]) -> Outcome:
+        """See `Parcel`."""
+        found: list[Any] = replies[-1]
+        return found
+
+    @staticmethod
+    def read(outcome: Outcome) -> bytes:
+        """The dump in the outcome; empty when there is nothing but system rows."""
+        assert not isinstance(outcome, Conflict)
+        users, dump = outcome
+        return dump if users else b""
+
+
+class Prepared:
+    """A batch, with a partition to copy first if there is one; see `Parcel`."""
+
+    def __init__(self, key: bytes, batch: Batch, source: bytes | None = None, dump: bytes | None = None) -> None:
+        self.key = key
+        self.batch = batch
+        ops = batch.ops
+        writes = [index for index, op in enumerate(ops) if type(op) in WRITES]
+        scripted = bool(writes) or source is not None or dump is not None or any(map(_needs_script, ops))
+        first, last = (writes[0], writes[-1]) if writes else (len(ops), -1)
+        self._before: list[int] = []  # the plain commands in front of the script, as places in the batch
+        self._inside: list[int] = []
+        self._after: list[int] = []
+        for index, op in enumerate(ops):
+            if not scripted or (_is_long(op) and index < first):
+                self._before.append(index)
+            elif _is_long(op) and index > last:
+                self._after.append(index)
+            else:
+                self._inside.append(index)
+        self._script: Command | None = None
+        if scripted:
+            mode: Command = ("copy", b"") if source is not None else ("", b"") if dump is None else ("restore", dump)
+            names = (key,) if source is None else (key, source)
+            head: Command = (len(names), *names, os.urandom(16), (batch.op_id or b"").hex(), *mode)
+            self._script = head + tuple([part for index in self._inside for part in _words(ops[index])])
+
+    def commands(self, load: bool = False) -> list[Command]:
+        """See `Parcel`."""
+        plain = self.batch.ops
+        commands = [_plain(self.key, plain[index]) for index in self._before]
+        if self._script:
+            commands.append(("EVAL", SCRIPT, *self._script) if load else ("EVALSHA", SHA, *self._script))
+        commands += [_plain(self.key, plain[index]) for index in self._after]
+        return commands if len(commands) == 1 else [("MULTI",), *commands, ("EXEC",)]
+
+    def outcome(self, replies: Sequence[Any]) -> Outcome:
+        """See `Parcel`."""
+        if len(replies) > 1:
+            replies = replies[-1]  # what EXEC brought
+        answers: list[Any] = [None] * len(self.batch.ops)
+        for index, reply in zip(self._before, replies, strict=False):
+            answers[index] = reply
+        if self._script:
+            mark, *inside = replies[len(self._before)]
+            if mark == b"!":
+                return Conflict(self._inside[inside[0] - 1] if inside[0] else -1)
+            if mark == b"#":
+                raise CorruptData(inside[0].decode("utf-8", "replace"))
+            for index, reply in zip(self._inside, inside, strict=True):
+                answers[index] = reply
+        for index, reply in zip(reversed(self._after), reversed(replies), strict=False):
+            answers[index] = reply
+        return [_reply(op, answer) for op, answer in zip(self.batch.ops, answers, strict=True)]
+
+
+def _needs_script(op: Op) -> bool:
+    return isinstance(op, (Expect, ExpectLease, Page, Tally)) or (isinstance(op, Range) and op.follow)
+
+
+def _is_long(op: Op) -> bool:
+    return isinstance(op, Range) and not op.follow and (op.limit is None or op.limit > FEW)
+
+
+def _span(lo: bytes, hi: bytes | None) -> tuple[bytes, bytes]:
+    """A half-open range as Redis writes it; ranges begin above the system rows."""
+    return b"[" + max(lo, keys.SYSTEM[1]), b"+" if hi is None else b"(" + hi
+
+
+def _plain(key: bytes, op: Op) -> Command:
+    match op:
+        case Get(row):
+            return ("ZRANGEBYLEX", key, b"[%b\0" % row, b"(%b\1" % row, "LIMIT", 0, 1)
+        case Range(lo, hi, limit, offset, reverse, _):
+            first, end = _span(lo, hi)
+            cut: Command = () if limit is None and not offset else ("LIMIT", offset, -1 if limit is None else limit)
+            if reverse:
+                return ("ZREVRANGEBYLEX", key, end, first, *cut)
+            return ("ZRANGEBYLEX", key, first, end, *cut)
+        case Count(lo, hi):
+            return ("ZLEXCOUNT", key, *_span(lo, hi))
+    raise TypeError(f"not an operation of a batch: {op!r}")
+
+
+def _words(op: Op) -> Command:
+    """An operation as the script reads it: a letter and its arguments."""
+    match op:
+        case Get(key):
+            return ("G", key)
+        case Range(lo, hi, limit, offset, reverse, follow):
+            return ("R", *_span(lo, hi), offset, -1 if limit is None else limit, int(reverse), int(follow))
+        case Count(lo, hi):
+            return ("C", *_span(lo, hi))
+        case Put(key, value):
+            return ("P", key, b"%b\0%b" % (key, value))
+        case PutNew(key, value):
+            return ("N", key, b"%b\0%b" % (key, value))
+        case Delete(key):
+            return ("D", key)
+        case DeleteRange(lo, hi):
+            return ("X", *_span(lo, hi))
+        case Append(prefix, value):
+            return ("A", prefix, value)
+        case Add(key, amount):
+            return ("I", key, amount)
+        case Drop():
+            return ("Z",)
+        case Expire(at, ttl):
+            return ("E", _optional(at), _optional(ttl))
+        case Expect(key, state):
+            return ("Q", key, *(("e", state) if isinstance(state, str) else ("p" if state else "a", "")))
+        case ExpectLease(token):
+            return ("L", token)
+        case Lease(token, ttl):
+            return ("T", token, ttl)
+        case Touch(name, at, expires, ttl, runs):
+            return ("t", name, _optional(at), _optional(expires), _optional(ttl), len(runs), *runs)
+        case Forget(name):
+            return ("f", name)
+        case Page():
+            return _page(op)
+        case Tally(prefix):
+            return ("y", prefix)
+    raise TypeError(f"not an operation of a batch: {op!r}")
+
+
+def _optional(number: int | None) -> bytes | int:
+    return b"" if number is None else number
+
+
+def _page(op: Page) -> Command:
+    kind = {"created": b"c", "active": b"a", "name": b"n", "run": b"r"}[op.by]
+    before = 1 + (12 if op.by in ("created", "active") else len(op.prefix) if op.by == "run" else 0)
+    lo, hi = b"[" + kind + op.prefix, b"(" + kind + op.prefix + b"\xff"
+    if op.after and op.reverse:
+        hi = min(hi, b"(" + op.after)
+    elif op.after:
+        lo = max(lo, b"[" + op.after + b"\x01")
+    return ("p", lo, hi, before, op.limit, int(op.reverse))
+
+
+def _reply(op: Op, raw: Any) -> Any:
+    match op:
+        case Get():
+            return raw[0].split(b"\0", 1)[1] if raw else None
+        case Range(follow=False):
+            return _rows(raw)
+        case Range():
+            rows, linked, complete = raw
+            return Linked(_rows(rows), sorted(dict(_rows(linked)).items()), bool(complete))
+        case PutNew() | Delete():
+            return bool(raw)
+        case Count() | DeleteRange() | Append() | Add() | Lease() | Tally():
+            return raw
+        case Expire():
+            return None if raw < 0 else raw
+        case Page():
+            cursor, *parts = raw
+            return Entries([_entry(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)], cursor)
+    return None
+
+
+def _rows(members: list[bytes]) -> list[Row]:
+    rows = []
+    for member in members:
+        key, _, value = member.partition(b"\0")
+        rows.append((key, value))
+    return rows
+
+
+def _entry(name: bytes, record: bytes) -> Entry:
+    return Entry(name, int(record[:12], 16), int(record[12:24], 16), int(record[24:], 16))

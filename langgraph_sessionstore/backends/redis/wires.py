@@ -1,0 +1,202 @@
+"""The I/O of the Redis backend: connections out of redis-py's pools, once sync and once async.
+
+Rule 1: no more than `most` connections for each server; who comes too late waits for its turn instead of failing.
+Rule 2: a connection that was left in the middle of a reply is closed before anyone else gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from redis.exceptions import BusyLoadingError, ReadOnlyError, RedisError, ResponseError
+
+from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
+
+T = TypeVar("T")
+_BROKEN = (RedisError, OSError, asyncio.TimeoutError)
+MakePool = Callable[["Address | None"], Any]
+
+
+class SyncWire:
+    """Makes trips on the calling thread."""
+
+    def __init__(self, make_pool: MakePool, most: int) -> None:
+        self._make_pool = make_pool
+        self._most = most
+        self._lock = threading.Lock()
+        self._pools: dict[Address | None, Any] = {}
+        self._turns: dict[Address | None, threading.BoundedSemaphore] = {}
+
+    def drive(self, steps: Steps[T]) -> T:
+        """Take the steps to their end."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = steps.send([])
+                else:
+                    step = steps.send(self._exchange(step))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def close(self) -> None:
+        """Close the connections."""
+        for pool in self._pools.values():
+            pool.disconnect()
+
+    def _exchange(self, step: Trips) -> list[Arrival]:
+        """Send to all servers first, then read from all: they work at the same time."""
+        arrivals: dict[int, Arrival] = {}
+        open_: dict[int, tuple[Any, Any]] = {}
+        turns = []
+        try:
+            # in one order for all threads, so that two of them never wait for each other
+            for at, trip in sorted(enumerate(step.trips), key=lambda item: item[1].address or ("", 0)):
+                turn = self._turn(trip.address)
+                turn.acquire()
+                turns.append(turn)
+                try:
+                    pool = self._pool(trip.address)
+                    connection = pool.get_connection()
+                except _BROKEN as exc:
+                    arrivals[at] = Arrival([], exc, sent=False)
+                    continue
+                open_[at] = (pool, connection)
+            for at, (_, connection) in open_.items():
+                try:
+                    connection.send_packed_command(connection.pack_commands(step.trips[at].commands))
+                except _BROKEN as exc:
+                    arrivals[at] = Arrival([], exc)
+            for at, (pool, connection) in list(open_.items()):
+                if at not in arrivals:
+                    arrivals[at] = _read_all(connection, len(step.trips[at].commands))
+                if _is_spoilt(arrivals[at]):
+                    connection.disconnect()
+                pool.release(connection)
+                del open_[at]
+        finally:
+            for pool, connection in open_.values():  # left in the middle, by an interrupt
+                connection.disconnect()
+                pool.release(connection)
+            for turn in turns:
+                turn.release()
+        return [arrivals[at] for at in range(len(step.trips))]
+
+    def _turn(self, address: Address | None) -> threading.BoundedSemaphore:
+        with self._lock:
+            return self._turns.setdefault(address, threading.BoundedSemaphore(self._most))
+
+    def _pool(self, address: Address | None) -> Any:
+        with self._lock:
+            if address not in self._pools:
+                self._pools[address] = self._make_pool(address)
+            return self._pools[address]
+
+
+class AsyncWire:
+    """Makes trips on one event loop."""
+
+    def __init__(self, make_pool: MakePool, most: int) -> None:
+        self._make_pool = make_pool
+        self._most = most
+        self._pools: dict[Address | None, Any] = {}
+        self._turns: dict[Address | None, asyncio.Semaphore] = {}
+
+    async def drive(self, steps: Steps[T]) -> T:
+        """Take the steps to their end."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = steps.send([])
+                elif len(step.trips) == 1:
+                    step = steps.send([await self._make(step.trips[0])])
+                else:
+                    step = steps.send(await asyncio.gather(*map(self._make, step.trips)))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for pool in self._pools.values():
+            with suppress(*_BROKEN):
+                await pool.disconnect()
+
+    async def _make(self, trip: Trip) -> Arrival:
+        if trip.address not in self._pools:
+            self._pools[trip.address] = self._make_pool(trip.address)
+            self._turns[trip.address] = asyncio.Semaphore(self._most)
+        pool = self._pools[trip.address]
+        async with self._turns[trip.address]:
+            try:
+                connection = await pool.get_connection()
+            except _BROKEN as exc:
+                return Arrival([], exc, sent=False)
+            try:
+                arrival = await self._talk(connection, trip)
+            except BaseException:  # cancelled between request and reply
+                await connection.disconnect(nowait=True)
+                raise
+            finally:
+                await pool.release(connection)
+        return arrival
+
+    @staticmethod
+    async def _talk(connection: Any, trip: Trip) -> Arrival:
+        replies: list[Any] = []
+        lost: Exception | None = None
+        try:
+            await connection.send_packed_command(connection.pack_commands(trip.commands))
+            while len(replies) < len(trip.commands):
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except _BROKEN as exc:
+                    lost = _sort(exc, replies)
+                    if lost:
+                        break
+        except _BROKEN as exc:
+            lost = exc
+        arrival = Arrival(replies, lost)
+        if _is_spoilt(arrival):
+            await connection.disconnect(nowait=True)
+        return arrival
+
+
+def _read_all(connection: Any, count: int) -> Arrival:
+    replies: list[Any] = []
+    while len(replies) < count:
+        try:
+            replies.append(connection.read_response(disable_decoding=True))
+        except _BROKEN as exc:
+            lost = _sort(exc, replies)
+            if lost:
+                return Arrival(replies, lost)
+    return Arrival(replies)
+
+
+def _sort(exc: Exception, replies: list[Any]) -> Exception | None:
+    """Put an error that is a reply among the replies; give back what ends the connection."""
+    if isinstance(exc, ResponseError):
+        replies.append(exc)
+        return None
+    if isinstance(exc, BusyLoadingError):  # a reply, on which redis-py hangs up
+        replies.append(exc)
+    elif isinstance(exc.__context__, ReadOnlyError):  # the same, behind Sentinel
+        replies.append(exc.__context__)
+    return exc
+
+
+def _is_spoilt(arrival: Arrival) -> bool:
+    """Whether the connection is of no more use: broken, or to a master that has become a replica."""
+    return arrival.lost is not None or any(
+        isinstance(error, ReadOnlyError) or "READONLY" in str(error) for error in errors_in(arrival.replies)
+    )

@@ -1,0 +1,44 @@
+"""Values <-> bytes: one format byte, then msgpack.
+
+Holds what the library itself records: None, booleans, whole numbers of 64 bits, floats, any text, bytes,
+lists and maps. Tuples come back as lists. Reading gives back data or a `DataError`, never anything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from .errors import CorruptData, Unstorable, UnsupportedFormat
+
+FORMAT = 1
+_HEAD = bytes([FORMAT])
+
+
+def pack(value: Any) -> bytes:
+    """Turn a value into its stored form; `Unstorable` when it has none."""
+    try:
+        packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
+        return _HEAD + packed
+    except (TypeError, ValueError, OverflowError, RecursionError) as exc:
+        raise Unstorable(f"cannot be stored: {exc}") from exc
+
+
+def unpack(stored: bytes, place: str) -> Any:
+    """Turn a stored form into its value; `place` (session and key) stands in the message when it is damaged."""
+    if stored[:1] != _HEAD:
+        if stored and FORMAT < stored[0] < 32:
+            raise UnsupportedFormat(
+                f"{place} is stored in format {stored[0]}, this version reads up to {FORMAT}: "
+                "upgrade langgraph-sessionstore"
+            )
+        raise CorruptData(f"{place} holds bytes that this library did not write")
+    try:
+        return msgpack.unpackb(stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension)
+    except Exception as exc:  # msgpack's own errors share no root, and hostile bytes reach them all
+        raise CorruptData(f"{place} is damaged: {exc}") from exc
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise ValueError(f"unknown extension type {code}")

@@ -1,0 +1,85 @@
+"""Every error of the library, in one tree.
+
+    SessionStoreError
+    |-- ConfigurationError (ValueError)     a URL, an option or an argument that cannot work
+    |   `-- MissingExtra (ImportError)      a backend whose packages are not installed
+    |-- DataError                           stored or given bytes that cannot be taken
+    |   |-- Unstorable (TypeError)          a value that no stored form exists for
+    |   |-- CorruptData                     stored bytes that are not what was written
+    |   `-- UnsupportedFormat               stored by a newer version of this library
+    |-- ConflictError                       somebody else changed what a guarded write relied on
+    `-- BackendError                        the storage could not do its work
+        |-- BackendClosed                   used after close()
+        |-- BackendUnavailable              not reachable, or too busy; nothing was applied
+        |-- BackendFull                     no space left; nothing was applied
+        |-- ForeignStorage                  the place holds something that is not ours; left as it is
+        |-- DamagedStorage                  ours, but no longer readable; left as it is
+        `-- OutcomeUnknown                  the call may or may not have been applied
+
+The rule: a call that failed with anything but `OutcomeUnknown` left no trace.
+"""
+
+from __future__ import annotations
+
+
+class SessionStoreError(Exception):
+    """The root: `except SessionStoreError` catches whatever this library raises on purpose."""
+
+
+class ConfigurationError(SessionStoreError, ValueError):
+    """A URL, an option or an argument that cannot work; the message says what would."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """A backend needs packages that are not installed; the message holds the pip command."""
+
+
+class DataError(SessionStoreError):
+    """Bytes or values that cannot be turned into each other."""
+
+
+class Unstorable(DataError, TypeError):
+    """A value that has no stored form."""
+
+
+class CorruptData(DataError):
+    """Stored bytes that are not what was written; the message names the place."""
+
+
+class UnsupportedFormat(DataError):
+    """Stored by a newer version of this library; upgrade to read it."""
+
+
+class ConflictError(SessionStoreError):
+    """Somebody else changed what this write relied on; nothing of it was applied."""
+
+
+class BackendError(SessionStoreError):
+    """The storage could not do its work."""
+
+
+class BackendClosed(BackendError):
+    """The backend was used after `close()`."""
+
+
+class BackendUnavailable(BackendError):
+    """The storage cannot be reached or is too busy. Nothing was applied: trying again is safe."""
+
+
+class BackendFull(BackendError):
+    """No space (disk or memory) left. Nothing was applied."""
+
+
+class ForeignStorage(BackendError):
+    """The place holds something that is not ours. It was left as it is."""
+
+
+class DamagedStorage(BackendError):
+    """The storage is ours but can no longer be read. It was left as it is."""
+
+
+class OutcomeUnknown(BackendError):
+    """The call was sent, but no answer came: it may or may not have been applied.
+
+    Read what is there before doing it again, or repeat a batch that carries an `op_id`.
+    """
