@@ -22,7 +22,7 @@ Span = tuple[bytes, bytes]
 
 END = b"\x01"
 _TOP = b"\xff"  # above every byte that a key can hold, because UTF-8 has no 0xff
-_ESCAPES = {b"\x00": b"\x02\x01", b"\x01": b"\x02\x02", b"\x02": b"\x02\x03"}
+_ESCAPES = {b"\x00": b"\x02\x02", b"\x01": b"\x02\x03", b"\x02": b"\x02\x04"}
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
 _LOW = re.compile(rb"[\x00-\x02]")
 _ESCAPED = re.compile(rb"\x02.?", re.DOTALL)

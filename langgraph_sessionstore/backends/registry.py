@@ -37,10 +37,10 @@ def touch(rows: Rows, op: Touch, now: int) -> None:
         expires = op.expires
     entry = Entry(name, created, active, expires)
     if entry != old:
-        stale = set(_index(old)) if old else set()
-        for key in stale.difference(_index(entry)):
+        stale = set(index(old)) if old else set()
+        for key in stale.difference(index(entry)):
             rows.delete(key)
-        for key in set(_index(entry)).difference(stale):
+        for key in set(index(entry)).difference(stale):
             rows.put(key, b"")
         rows.put(b"n" + name, b"%012x%012x%012x" % entry[1:])
     for run in op.runs:
@@ -53,7 +53,7 @@ def forget(rows: Rows, name: bytes) -> None:
     entry = _entry(name, rows.get(b"n" + name))
     if entry is None:
         return
-    for key in _index(entry):
+    for key in index(entry):
         rows.delete(key)
     rows.delete(b"n" + name)
     lo, hi = b"t" + name + b"\x01", b"t" + name + b"\x02"
@@ -100,6 +100,7 @@ def _entry(name: bytes, value: bytes | None) -> Entry | None:
     return Entry(name, int(value[:12], 16), int(value[12:24], 16), int(value[24:], 16))
 
 
-def _index(entry: Entry) -> list[bytes]:
+def index(entry: Entry) -> list[bytes]:
+    """The rows that put an entry into the orders."""
     keys = [b"c%012x%b" % (entry.created, entry.name), b"a%012x%b" % (entry.active, entry.name)]
     return keys + [b"x%012x%b" % (entry.expires, entry.name)] * bool(entry.expires)

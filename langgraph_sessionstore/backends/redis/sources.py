@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 import redis
 import redis.asyncio as aio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import Sentinel as _AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
@@ -22,8 +22,9 @@ from ...errors import ConfigurationError
 from .steps import Address
 from .wires import MakePool
 
-parse_url: Any = _parse_url  # these two have no type hints
+parse_url: Any = _parse_url  # these have no type hints
 Sentinel: Any = _Sentinel
+AsyncSentinel: Any = _AsyncSentinel
 Kwargs = dict[str, Any]
 TIMEOUTS: Kwargs = {"socket_connect_timeout": 5.0, "socket_timeout": 10.0}
 

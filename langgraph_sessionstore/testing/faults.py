@@ -1,0 +1,115 @@
+"""A backend that fails on purpose, around any other.
+
+Calls are counted from 1: each `execute` and each `copy`, sync or async, is one call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from enum import Enum
+
+from ..backends.base import Answer, Backend
+from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
+from ..ops import Batch, Call, Outcome
+
+
+class Fault(Enum):
+    """What can happen to a call."""
+
+    FAIL = "the storage cannot be reached: nothing is applied, BackendUnavailable"
+    CUT_BEFORE = "the connection breaks before the call arrives: nothing is applied, OutcomeUnknown"
+    CUT_AFTER = "the connection breaks before the answer: all is applied, OutcomeUnknown"
+    DELAY = "the call waits, and is then applied as usual"
+
+
+class FaultyBackend(Backend):
+    """Meets every call with the fault that `faults` holds for its number; `calls` is how many there were.
+
+    `FaultyBackend(inner, {3: Fault.CUT_AFTER})` applies the third call and loses its answer. Closing it closes the
+    inner backend.
+    """
+
+    def __init__(self, inner: Backend, faults: dict[int, Fault], *, delay: float = 0.05) -> None:
+        self.inner = inner
+        self.faults = faults
+        self.delay = delay
+        self.calls = 0
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"FaultyBackend({self.inner!r}, {self.faults!r})"
+
+    def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
+        """See `Backend.execute`."""
+        fault = self._next()
+        if fault is Fault.DELAY:
+            time.sleep(self.delay)
+        before, after = _errors(fault)
+        if before:
+            return [before] * len(calls)
+        answers = self.inner.execute(calls, ordered=ordered)
+        return [after] * len(calls) if after else answers
+
+    async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
+        """See `Backend.execute`."""
+        fault = self._next()
+        if fault is Fault.DELAY:
+            await asyncio.sleep(self.delay)
+        before, after = _errors(fault)
+        if before:
+            return [before] * len(calls)
+        answers = await self.inner.aexecute(calls, ordered=ordered)
+        return [after] * len(calls) if after else answers
+
+    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
+        """See `Backend.copy`."""
+        fault = self._next()
+        if fault is Fault.DELAY:
+            time.sleep(self.delay)
+        before, after = _errors(fault)
+        if before:
+            raise before
+        outcome = self.inner.copy(source, target, batch)
+        if after:
+            raise after
+        return outcome
+
+    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
+        """See `Backend.copy`."""
+        fault = self._next()
+        if fault is Fault.DELAY:
+            await asyncio.sleep(self.delay)
+        before, after = _errors(fault)
+        if before:
+            raise before
+        outcome = await self.inner.acopy(source, target, batch)
+        if after:
+            raise after
+        return outcome
+
+    def close(self) -> None:
+        """Close the inner backend."""
+        self.inner.close()
+
+    async def aclose(self) -> None:
+        """Close the inner backend."""
+        await self.inner.aclose()
+
+    def _next(self) -> Fault | None:
+        with self._lock:
+            self.calls += 1
+            return self.faults.get(self.calls)
+
+
+def _errors(fault: Fault | None) -> tuple[SessionStoreError | None, SessionStoreError | None]:
+    """What the call meets before it is done, and what after."""
+    if fault is Fault.FAIL:
+        return BackendUnavailable("a fault on purpose: not reachable"), None
+    if fault is Fault.CUT_BEFORE:
+        return OutcomeUnknown("a fault on purpose: cut before the call arrived"), None
+    if fault is Fault.CUT_AFTER:
+        return None, OutcomeUnknown("a fault on purpose: cut before the answer arrived")
+    return None, None
