@@ -267,8 +267,8 @@ class Batch:
 def _check(ops: tuple[Op, ...], kinds: set[type[Op]]) -> None:
     """Refuse what no backend could apply as a whole, before any of them begins."""
     for op in ops:
-        for key in op[0:1] if isinstance(op, _KEYED) else op[0:2] if isinstance(op, _RANGED) else ():
-            if key is not None and b"\0" in key:
+        for key in _keys(op):
+            if b"\0" in key:
                 raise ValueError(f"a key holds no NUL byte: {key!r}")
     if not kinds.isdisjoint({Add, Append}):
         counters = {op[0] for op in ops if isinstance(op, (Add, Append))}
@@ -278,8 +278,17 @@ def _check(ops: tuple[Op, ...], kinds: set[type[Op]]) -> None:
             raise ValueError(f"an amount lies between -{COUNTER_LIMIT} and {COUNTER_LIMIT}")
 
 
-_KEYED = (Get, Put, PutNew, Delete, Append, Add, Expect, Touch, Forget)
-_RANGED = (Range, Count, DeleteRange)
+def _keys(op: Op) -> tuple[bytes, ...]:
+    match op:
+        case Drop() | Expire() | Lease() | ExpectLease():
+            return ()
+        case Range(lo, hi) | Count(lo, hi) | DeleteRange(lo, hi):
+            return (lo, hi or b"")
+        case Touch(name, runs=runs):
+            return (name, *runs)
+        case Page(prefix=prefix, after=after):
+            return (prefix, after)
+    return (op[0],)
 
 
 class Call(NamedTuple):

@@ -76,7 +76,7 @@ def _redis() -> Any:
     try:
         return _load("redis", "RedisBackend")
     except ModuleNotFoundError as exc:
-        if exc.name != "redis":
+        if (exc.name or "").partition(".")[0] != "redis":
             raise
         raise MissingExtra(
             'Redis needs the package "redis": python -m pip install "langgraph-sessionstore[redis]"'

@@ -5,8 +5,12 @@
 `check_registry` say what is wrong with stored rows.
 """
 
-from .checks import check_partition, check_registry
-from .contract import BackendContract
-from .faults import Fault, FaultyBackend
+import pytest
+
+pytest.register_assert_rewrite(*[f"{__name__}.contract{part}" for part in ("", "_rows", "_life", "_registry")])
+
+from .checks import check_partition, check_registry  # noqa: E402
+from .contract import BackendContract  # noqa: E402
+from .faults import Fault, FaultyBackend  # noqa: E402
 
 __all__ = ["BackendContract", "Fault", "FaultyBackend", "check_partition", "check_registry"]

@@ -46,10 +46,12 @@ def from_url(url: str, options: Kwargs) -> Source:
     place, _, query = rest.partition("?")
     authority, _, path = place.partition("/")
     user, at, hosts = authority.rpartition("@")
-    passed = []
+    passed, watch = [], {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name in options:
             options[name] = value
+        elif kind == "sentinel" and name in ("sentinel_username", "sentinel_password"):
+            watch[name.removeprefix("sentinel_")] = value
         else:
             passed.append((name, value))
     tail = f"?{urlencode(passed)}" if passed else ""
@@ -62,7 +64,7 @@ def from_url(url: str, options: Kwargs) -> Source:
             if path.strip("/") not in ("", "0"):
                 raise ConfigurationError("a Redis Cluster has no databases: end the URL after the hosts")
             return _cluster(addresses, nodes[0])
-        return _sentinel(addresses, path, base == "rediss", nodes[0])
+        return _sentinel(addresses, path, base == "rediss", nodes[0], watch)
     except (TypeError, ValueError, redis.RedisError) as exc:
         if isinstance(exc, ConfigurationError):
             raise
@@ -151,16 +153,12 @@ def _node_pools(pool: Any, kwargs: Kwargs) -> MakePool:
     return make
 
 
-def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs) -> Source:
+def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, watch: Kwargs) -> Source:
     service, _, database = unquote(path).partition("/")
     if not service:
         raise ConfigurationError("a Sentinel URL names the service: redis+sentinel://host,host/service")
     kwargs = {name: value for name, value in kwargs.items() if name != "connection_class"}
-    watch = {
-        **TIMEOUTS,
-        **({"ssl": True} if tls else {}),
-        **{name: kwargs.pop(f"sentinel_{name}") for name in ("username", "password") if f"sentinel_{name}" in kwargs},
-    }
+    watch = {**TIMEOUTS, **watch, **({"ssl": True} if tls else {})}
     kwargs.update(db=int(database or 0), **({"ssl": True} if tls else {}))
 
     def sync_pool(_: Address | None) -> Any:

@@ -1,0 +1,127 @@
+"""The drivers: the same plan on both, errors and cancellation thrown into it, faults at every call."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from langgraph_sessionstore import BackendUnavailable, OutcomeUnknown, arun, open_backend, run
+from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Copy, Expect, Get, Plan, Put, call
+from langgraph_sessionstore.testing import Fault, FaultyBackend
+
+NAME = b"$p\x01"
+
+
+def drive_sync(backend: FaultyBackend, plan: Plan[Any]) -> Any:
+    return run(backend, plan)
+
+
+def drive_async(backend: FaultyBackend, plan: Plan[Any]) -> Any:
+    return asyncio.run(arun(backend, plan))
+
+
+both = pytest.mark.parametrize("drive", [drive_sync, drive_async])
+Drive = Callable[[FaultyBackend, Plan[Any]], Any]
+
+
+def faulty(**faults: Fault) -> FaultyBackend:
+    return FaultyBackend(open_backend("memory:"), {int(name[1:]): fault for name, fault in faults.items()}, delay=0)
+
+
+@both
+def test_a_plan_returns_its_result(drive: Drive) -> None:
+    def plan() -> Plan[Any]:
+        first = yield from call(NAME, Put(b"k", b"1"), Get(b"k"))
+        (second, third) = yield Calls([Call(NAME, Batch(Add(b"n", 2))), Call(NAME, Batch(Expect(b"k", False)))])
+        (fourth,) = yield Copy(NAME, b"$q\x01", Batch(Get(b"k")))
+        return first, second, third, fourth
+
+    assert drive(faulty(), plan()) == ([None, b"1"], [2], Conflict(0), [b"1"])
+
+
+@both
+def test_a_plan_that_asks_nothing(drive: Drive) -> None:
+    def plan() -> Plan[int]:
+        return 7
+        yield
+
+    backend = faulty()
+    assert (drive(backend, plan()), backend.calls) == (7, 0)
+
+
+@both
+def test_errors_are_thrown_into_the_plan_which_may_go_on(drive: Drive) -> None:
+    def plan() -> Plan[Any]:
+        seen: list[type[Exception]] = []
+        for _ in range(4):
+            try:
+                yield Calls([Call(NAME, Batch(Add(b"n", 1)))])
+            except (BackendUnavailable, OutcomeUnknown) as exc:
+                seen.append(type(exc))
+        try:
+            yield Copy(NAME, NAME, Batch())
+        except ValueError as exc:
+            seen.append(type(exc))
+        return seen, (yield from call(NAME, Get(b"n")))
+
+    backend = faulty(_1=Fault.FAIL, _2=Fault.CUT_BEFORE, _3=Fault.CUT_AFTER, _4=Fault.DELAY)
+    seen, replies = drive(backend, plan())
+    assert seen == [BackendUnavailable, OutcomeUnknown, OutcomeUnknown, ValueError]
+    assert replies == [b"2"]  # the third, whose answer was lost, and the fourth
+
+
+@both
+@pytest.mark.parametrize("fault", [Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER])
+def test_errors_that_the_plan_does_not_handle_pass(drive: Drive, fault: Fault) -> None:
+    closed = []
+
+    def plan() -> Plan[None]:
+        try:
+            yield Copy(NAME, b"$q\x01", Batch())
+        finally:
+            closed.append(True)
+
+    with pytest.raises((BackendUnavailable, OutcomeUnknown)):
+        drive(faulty(_1=fault), plan())
+    assert closed == [True]
+
+
+@both
+def test_a_repeated_batch_with_an_operation_id_counts_once(drive: Drive) -> None:
+    """What a cut leaves open, an operation id settles."""
+
+    def plan() -> Plan[Any]:
+        batch = Batch(Add(b"n", 1), op_id=b"id")
+        while True:
+            try:
+                return (yield Calls([Call(NAME, batch)]))[0]
+            except OutcomeUnknown:
+                continue
+
+    for fault in (Fault.CUT_BEFORE, Fault.CUT_AFTER):
+        assert drive(faulty(_1=fault), plan()) == [1]
+
+
+def test_cancellation_is_thrown_into_the_plan() -> None:
+    reached = []
+
+    async def main() -> None:
+        backend = FaultyBackend(open_backend("memory:"), {1: Fault.DELAY}, delay=60)
+
+        def plan() -> Plan[None]:
+            try:
+                yield Calls([Call(NAME, Batch(Put(b"k", b"1")))])
+            except asyncio.CancelledError:
+                reached.append("cancelled")
+                raise
+
+        task = asyncio.ensure_future(arun(backend, plan()))
+        await asyncio.sleep(0)  # up to its first call
+        assert backend.calls == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert reached == ["cancelled"]
