@@ -271,17 +271,27 @@ def _check(ops: tuple[Op, ...], kinds: set[type[Op]]) -> None:
             if b"\0" in key:
                 raise ValueError(f"a key holds no NUL byte: {key!r}")
     if not kinds.isdisjoint({Add, Append}):
-        counters = {op[0] for op in ops if isinstance(op, (Add, Append))}
-        if any(isinstance(op, (Put, PutNew)) and op.key in counters for op in ops):
-            raise ValueError("a batch cannot both set and count on one key")
+        added = {op.key for op in ops if isinstance(op, Add)}
+        appended = {op.prefix for op in ops if isinstance(op, Append)}
+        if added & appended or any(isinstance(op, (Put, PutNew)) and op.key in added | appended for op in ops):
+            raise ValueError("a batch cannot both set and count on one key, nor add and append to it")
         if any(isinstance(op, Add) and abs(op.amount) > COUNTER_LIMIT for op in ops):
             raise ValueError(f"an amount lies between -{COUNTER_LIMIT} and {COUNTER_LIMIT}")
 
 
 def _keys(op: Op) -> tuple[bytes, ...]:
+    """The keys in an operation; refuses numbers that cannot be."""
     match op:
+        case Expire(at, ttl) | Touch(at=at, ttl=ttl) if _is_no_time(at) or _is_no_time(ttl):
+            raise ValueError("a time is in milliseconds, not negative, and before the year 4200")
+        case Lease(ttl=ttl) | Touch(expires=ttl) if _is_no_time(ttl):
+            raise ValueError("a time is in milliseconds, not negative, and before the year 4200")
         case Drop() | Expire() | Lease() | ExpectLease():
             return ()
+        case Range(limit=limit, offset=offset) if offset < 0 or (limit is not None and limit < 0):
+            raise ValueError("the limit and the offset of a range are not negative")
+        case Page(limit=limit) if limit < 1:
+            raise ValueError("a page has at least one line")
         case Range(lo, hi) | Count(lo, hi) | DeleteRange(lo, hi):
             return (lo, hi or b"")
         case Touch(name, runs=runs):
@@ -289,6 +299,10 @@ def _keys(op: Op) -> tuple[bytes, ...]:
         case Page(prefix=prefix, after=after):
             return (prefix, after)
     return (op[0],)
+
+
+def _is_no_time(time: int | None) -> bool:
+    return time is not None and not 0 <= time < 1 << 46
 
 
 class Call(NamedTuple):

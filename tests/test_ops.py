@@ -45,10 +45,30 @@ def test_keys_with_nul_are_refused(op: Op) -> None:
         Batch(op)
 
 
-@pytest.mark.parametrize("ops", [(Put(b"n", b"x"), Add(b"n", 1)), (Append(b"n", b"x"), PutNew(b"n", b"1"))])
+@pytest.mark.parametrize(
+    "ops",
+    [
+        (Put(b"n", b"x"), Add(b"n", 1)),
+        (Append(b"n", b"x"), PutNew(b"n", b"1")),
+        (Add(b"n", 1), Append(b"n", b"x")),
+    ],
+)
 def test_setting_and_counting_on_one_key_is_refused(ops: tuple[Op, ...]) -> None:
     with pytest.raises(ValueError, match="both set and count"):
         Batch(*ops)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Range(b"", None, -1), Range(b"", None, 5, -1), Page(limit=0), Page(limit=-1), Expire(-1), Expire(ttl=-1),
+        Expire(2**60), Lease(b"me", -1), Lease(b"me", 2**60), Touch(b"a", -1), Touch(b"a", ttl=-1),
+        Touch(b"a", None, -1),
+    ],
+)  # fmt: skip
+def test_numbers_that_cannot_be_are_refused(op: Op) -> None:
+    with pytest.raises(ValueError, match=r"not negative|at least one"):
+        Batch(op)
 
 
 @pytest.mark.parametrize("amount", [COUNTER_LIMIT + 1, -COUNTER_LIMIT - 1])

@@ -76,7 +76,7 @@ def apply(rows: RowsT, batch: Batch, now: int, source: RowsT | None = None) -> O
 
     Raises an error of the library only while nothing has changed.
     """
-    replay = _recorded(rows, batch.op_id, now) if batch.op_id else None
+    replay = _recorded(rows, batch, now) if batch.op_id else None
     if replay is None:
         failed = _check(rows, batch.ops, now)
         if failed is None and source is not None:
@@ -114,13 +114,13 @@ def _check(rows: Rows, ops: tuple[Op, ...], now: int) -> Conflict | None:
             return Conflict(index)
     sums: dict[bytes, int] = {}
     for op in ops:
-        if isinstance(op, Append):
-            _counter(rows, op.prefix)
-        elif isinstance(op, Add):
-            sums[op.key] = sums.get(op.key) or _counter(rows, op.key)
-            sums[op.key] += op.amount
-            if abs(sums[op.key]) > COUNTER_LIMIT:
-                raise CorruptData(f"the counter at {op.key[:80]!r} would leave the range of 53 bits")
+        if isinstance(op, (Add, Append)):
+            before = sums[op[0]] if op[0] in sums else _counter(rows, op[0])
+            if isinstance(op, Append) and before < 0:
+                raise CorruptData(f"the row at {op.prefix[:80]!r} is not a counter of records")
+            sums[op[0]] = before + (op.amount if isinstance(op, Add) else 1)
+            if abs(sums[op[0]]) > COUNTER_LIMIT:
+                raise CorruptData(f"the counter at {op[0][:80]!r} would leave the range of 53 bits")
     return None
 
 
@@ -242,13 +242,15 @@ def _follow(rows: Rows, found: list[Row]) -> Linked:
     return Linked(found, sorted(linked.items()), True)
 
 
-def _recorded(rows: Rows, op_id: bytes, now: int) -> list[Any] | None:
+def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:
     """What the writes of this batch replied when it was applied before, if it was."""
     generation = now // GENERATION_MS
     for back in range(3):
-        record = rows.get(_operation(generation - back, op_id))
+        record = rows.get(_operation(generation - back, batch.op_id or b""))
         if record is not None:
             replies: list[Any] = msgpack.unpackb(record)
+            if len(replies) != sum(type(op) in WRITES for op in batch.ops):
+                raise CorruptData("this operation id was used for another batch")
             return replies
     return None
 

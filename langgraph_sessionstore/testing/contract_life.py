@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from .. import keys
+from ..errors import CorruptData
 from ..ops import (
     Add,
     Append,
@@ -137,6 +138,12 @@ class LifeContract:
         worker.do(name, Put(b"version", b"3"))
         assert worker.do(name, Expect(b"version", etag(b"3")), Add(b"n", 1), op_id=b"refused") == [None, 1]
 
+    def test_an_operation_id_is_for_one_batch(self, worker: Worker, name: bytes) -> None:
+        worker.do(name, Put(b"k", b"1"), op_id=b"id")
+        with pytest.raises(CorruptData, match="another batch"):
+            worker.do(name, Put(b"k", b"2"), Put(b"l", b"2"), op_id=b"id")
+        assert worker.rows(name) == {b"k": b"1"}
+
     # -- links
 
     def test_a_following_range_brings_what_its_rows_link_to(self, worker: Worker, name: bytes) -> None:
@@ -172,7 +179,10 @@ class LifeContract:
         worker.do(name, Lease(b"me", 60_000), Put(keys.TOMBSTONE, b""), Put(b"k", b"1"), Expire(ttl=60_000))
         worker.do(name, *[Append(b"a", b"%d" % n) for n in range(300)], op_id=b"id")
         rows = worker.rows(name)
-        assert worker.copy(name, target, Put(b"new", b"2"), Delete(b"k"), Get(b"a")) == [None, True, b"300"]
+        everything, *replies = worker.copy(
+            name, target, Range(b"", None), Put(b"new", b"2"), Delete(b"k"), Get(b"a"), Range(b"n", b"o", 50)
+        )
+        assert (dict(everything), replies) == (rows, [None, True, b"300", [(b"new", b"2")]])
         assert worker.rows(name) == rows
         assert worker.rows(target) == {**{k: v for k, v in rows.items() if k != b"k"}, b"new": b"2"}
         assert worker.do(target, ExpectLease(b""), Expect(keys.TOMBSTONE, False)) == [None, None]

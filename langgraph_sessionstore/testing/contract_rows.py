@@ -171,6 +171,15 @@ class RowContract:
         values = [int(value) for _, value in worker.do(name, Range(*keys.below("log")))[0]]
         assert values == sorted(values)
 
+    def test_append_needs_a_counter_of_records(self, worker: Worker, name: bytes) -> None:
+        worker.do(name, Add(b"n", -1))
+        with pytest.raises(CorruptData, match="not a counter of records"):
+            worker.do(name, Put(b"k", b"1"), Append(b"n", b"x"))
+        worker.do(name, Add(b"m", COUNTER_LIMIT - 1))
+        with pytest.raises(CorruptData, match="53 bits"):
+            worker.do(name, Append(b"m", b"x"), Append(b"m", b"x"))
+        assert worker.rows(name) == {b"n": b"-1", b"m": b"%d" % (COUNTER_LIMIT - 1)}
+
     def test_add_sums_exactly_up_to_its_limit(self, worker: Worker, name: bytes) -> None:
         assert worker.do(name, Add(b"n", 3), Add(b"n", -5), Add(b"n", 0), Get(b"n")) == [3, -2, -2, b"-2"]
         assert worker.do(name, Add(b"n", 2), Add(b"n", COUNTER_LIMIT)) == [0, COUNTER_LIMIT]

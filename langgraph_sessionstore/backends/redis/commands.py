@@ -109,8 +109,10 @@ class Prepared:
         self.batch = batch
         ops = batch.ops
         writes = [index for index, op in enumerate(ops) if type(op) in WRITES]
-        scripted = bool(writes) or source is not None or dump is not None or any(map(_needs_script, ops))
+        copying = source is not None or dump is not None
+        scripted = bool(writes) or copying or any(map(_needs_script, ops))
         first, last = (writes[0], writes[-1]) if writes else (len(ops), -1)
+        first = 0 if copying else first  # the copy comes before all
         self._before: list[int] = []  # the plain commands in front of the script, as places in the batch
         self._inside: list[int] = []
         self._after: list[int] = []

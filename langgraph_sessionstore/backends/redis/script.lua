@@ -333,12 +333,14 @@ end
 
 -- check everything
 
-local ops, at = {}, 5
+local ops, writes, at = {}, 0, 5
 while at <= #ARGV do
   ops[#ops + 1] = at
   local op = ARGV[at]
+  if WRITES[op] then writes = writes + 1 end
   at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
 end
+if replay and #replay ~= writes then return {'#', 'this operation id was used for another batch'} end
 if not replay then
   for number, place in ipairs(ops) do
     if not holds(ARGV[place], place) then return {'!', number} end
@@ -349,7 +351,10 @@ if not replay then
     if op == 'A' or op == 'I' then
       local count = sums[key] or counter(key)
       if not count then return {'#', 'the row at ' .. string.format('%q', key) .. ' is not a counter'} end
-      sums[key] = count + (op == 'I' and ARGV[place + 2] or 0)
+      if op == 'A' and count < 0 then
+        return {'#', 'the row at ' .. string.format('%q', key) .. ' is not a counter of records'}
+      end
+      sums[key] = count + (op == 'I' and ARGV[place + 2] or 1)
       if math.abs(sums[key]) > 9007199254740991 then
         return {'#', 'the counter at ' .. string.format('%q', key) .. ' would leave the range of 53 bits'}
       end

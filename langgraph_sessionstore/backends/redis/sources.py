@@ -13,10 +13,12 @@ import redis
 import redis.asyncio as aio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as _AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel as _Sentinel
+from redis.sentinel import SentinelConnectionPool as SentinelPool
 
 from ...errors import ConfigurationError
 from .steps import Address
@@ -163,13 +165,35 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
 
     def sync_pool(_: Address | None) -> Any:
         manager = Sentinel(sentinels, sentinel_kwargs=watch)
-        return manager.master_for(service, **{**kwargs, "retry": _once()}).connection_pool
+        options = {**kwargs, "retry": _once(), "connection_pool_class": _MasterPool}
+        return manager.master_for(service, **options).connection_pool
 
     def async_pool(_: Address | None) -> Any:
         manager = AsyncSentinel(sentinels, sentinel_kwargs=watch)
-        return manager.master_for(service, **{**kwargs, "retry": _once_async()}).connection_pool
+        options = {**kwargs, "retry": _once_async(), "connection_pool_class": _AsyncMasterPool}
+        return manager.master_for(service, **options).connection_pool
 
     return Source(sync_pool, async_pool)
+
+
+class _MasterPool(SentinelPool):
+    """Closes the connections to the Sentinels, too, when it is closed."""
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                sentinel.connection_pool.disconnect()
+
+
+class _AsyncMasterPool(AsyncSentinelPool):
+    """Closes the connections to the Sentinels, too, when it is closed."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.connection_pool.disconnect()
 
 
 def _once() -> Retry:
