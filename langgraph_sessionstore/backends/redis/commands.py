@@ -75,6 +75,9 @@ class Parcel(Protocol):
     def outcome(self, replies: Sequence[Any]) -> Outcome:
         """What the replies say. Raises `CorruptData` when a row was not what the batch needs."""
 
+    def together(self) -> Parcel | None:
+        """The same as one command instead of a transaction, which a full server refuses even for reading."""
+
 
 class Dump:
     """The bytes of a whole partition, for a copy into another slot."""
@@ -93,6 +96,10 @@ class Dump:
         found: list[Any] = replies[-1]
         return found
 
+    def together(self) -> None:
+        """See `Parcel`."""
+        return
+
     @staticmethod
     def read(outcome: Outcome) -> bytes:
         """The dump in the outcome; empty when there is nothing but system rows."""
@@ -104,22 +111,25 @@ class Dump:
 class Prepared:
     """A batch, with a partition to copy first if there is one; see `Parcel`."""
 
-    def __init__(self, key: bytes, batch: Batch, source: bytes | None = None, dump: bytes | None = None) -> None:
+    def __init__(
+        self, key: bytes, batch: Batch, source: bytes | None = None, dump: bytes | None = None, *, apart: bool = True
+    ) -> None:
         self.key = key
         self.batch = batch
+        self._origin = source, dump
         ops = batch.ops
         writes = [index for index, op in enumerate(ops) if type(op) in WRITES]
         copying = source is not None or dump is not None
-        scripted = bool(writes) or copying or any(map(_needs_script, ops))
+        scripted = bool(writes) or copying or not apart or any(map(_needs_script, ops))
         first, last = (writes[0], writes[-1]) if writes else (len(ops), -1)
         first = 0 if copying else first  # the copy comes before all
         self._before: list[int] = []  # the plain commands in front of the script, as places in the batch
         self._inside: list[int] = []
         self._after: list[int] = []
         for index, op in enumerate(ops):
-            if not scripted or (_is_long(op) and index < first):
+            if not scripted or (_is_long(op) and index < first and apart):
                 self._before.append(index)
-            elif _is_long(op) and index > last:
+            elif _is_long(op) and index > last and apart:
                 self._after.append(index)
             else:
                 self._inside.append(index)
@@ -157,6 +167,12 @@ class Prepared:
         for index, reply in zip(reversed(self._after), reversed(replies), strict=False):
             answers[index] = reply
         return [_reply(op, answer) for op, answer in zip(self.batch.ops, answers, strict=True)]
+
+    def together(self) -> Prepared | None:
+        """See `Parcel`."""
+        if not self._before and not self._after:
+            return None
+        return Prepared(self.key, self.batch, *self._origin, apart=False)
 
 
 def _needs_script(op: Op) -> bool:

@@ -135,16 +135,22 @@ def _refused(topology: Topology, job: _Job, error: Exception) -> None:
         job.load = True
     elif isinstance(error, _LATER) or any(sign in text for sign in ("READONLY", "NOREPLICAS", "BUSY ")):
         topology.stale = topology.cluster
+    elif _is_full(text) and (parcel := job.prepared.together()):
+        job.prepared = parcel
     elif job.perhaps:
         job.answer = _unknown(job)
     else:
         kind: type[BackendError] = BackendError
-        if "OutOfMemory" in text or "OOM " in text:
+        if _is_full(text):
             kind = BackendFull
         elif "WRONGTYPE" in text:
             kind = ForeignStorage
         job.answer = kind(f"Redis refused a batch: {text}")
         job.answer.__cause__ = error
+
+
+def _is_full(text: str) -> bool:
+    return "OutOfMemory" in text or "OOM " in text
 
 
 def _lost(topology: Topology, job: _Job, lost: Exception, sent: bool) -> None:

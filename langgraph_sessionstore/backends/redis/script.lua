@@ -9,14 +9,15 @@
 -- ARGV[5]  and on: the operations, each a letter and its arguments (ARITY)
 --
 -- Reply: {'=', reply, ...} | {'!', number of the guard that failed} | {'#', what is wrong with a row}
--- Rule: everything is checked before the first write. Redis refuses a script for lack of memory or for being on a replica
--- at its first write only, so half a batch is never seen.
+-- Rule: everything is checked before the first write. Redis refuses a script for lack of memory only as long as it has not
+-- written, so a batch that may grow begins with a write that needs memory and changes nothing.
 
 local K = KEYS[1]
 local ARITY = {
   G = 1, R = 6, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, T = 2, t = 5, f = 1,
   p = 5, y = 1,
 }
+local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
 local SYSTEM_END, INCARNATION, LEASE, OPERATIONS = '\3', '\2i', '\2l', '\2o'
 local GENERATION_MS, PURGE, FOLLOW_BYTES = 300000, 100, 65536
 local clock = redis.call('TIME')
@@ -333,11 +334,12 @@ end
 
 -- check everything
 
-local ops, writes, at = {}, 0, 5
+local ops, writes, grows, at = {}, 0, false, 5
 while at <= #ARGV do
   ops[#ops + 1] = at
   local op = ARGV[at]
   if WRITES[op] then writes = writes + 1 end
+  grows = grows or GROWS[op]
   at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
 end
 if replay and #replay ~= writes then return {'#', 'this operation id was used for another batch'} end
@@ -360,6 +362,7 @@ if not replay then
       end
     end
   end
+  if grows then redis.call('ZADD', K, 'XX', 0, '') end
   if ARGV[3] == 'copy' then
     if redis.call('ZLEXCOUNT', KEYS[2], '[' .. SYSTEM_END, '+') == 0 then return {'!', 0} end
     redis.call('COPY', KEYS[2], K, 'REPLACE')

@@ -142,6 +142,12 @@ class AsyncWire:
             except _BROKEN as exc:
                 return Arrival([], exc, sent=False)
             try:
+                if _has_died(connection):
+                    await connection.disconnect(nowait=True)
+                    try:
+                        await connection.connect()
+                    except _BROKEN as exc:
+                        return Arrival([], exc, sent=False)
                 arrival = await self._talk(connection, trip)
             except BaseException:  # cancelled between request and reply
                 await connection.disconnect(nowait=True)
@@ -181,6 +187,14 @@ def _read_all(connection: Any, count: int) -> Arrival:
             if lost:
                 return Arrival(replies, lost)
     return Arrival(replies)
+
+
+def _has_died(connection: Any) -> bool:
+    """Whether an idle connection broke while nobody looked, which redis-py tells only after a write."""
+    reader, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
+    return (reader is not None and (reader.exception() is not None or reader.at_eof())) or (
+        writer is not None and writer.transport.is_closing()
+    )
 
 
 def _sort(exc: Exception, replies: list[Any]) -> Exception | None:
