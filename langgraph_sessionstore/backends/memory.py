@@ -101,9 +101,6 @@ class _Partition(SortedMap):
     def range(self, lo: bytes, hi: bytes | None, limit: int | None, offset: int, reverse: bool) -> list[Row]:
         return list(islice(self.rows(lo, hi, reverse), offset, None if limit is None else offset + limit))
 
-    def count(self, lo: bytes, hi: bytes | None) -> int:
-        return sum(1 for _ in self.keys(lo, hi))
-
     def delete_range(self, lo: bytes, hi: bytes | None) -> int:
         doomed = list(self.keys(lo, hi))
         for key in doomed:

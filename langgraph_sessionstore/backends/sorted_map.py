@@ -57,18 +57,26 @@ class SortedMap:
 
     def keys(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[bytes]:
         """The keys from `lo` up to but without `hi`, in order; the map must not change meanwhile."""
-        first = max(self._run_of(lo), 0)
-        last = len(self._runs) if hi is None else bisect_left(self._firsts, hi)
-        for at in range(last - 1, first - 1, -1) if reverse else range(first, last):
-            run = self._runs[at]
-            begin = bisect_left(run, lo) if at == first else 0
-            end = bisect_left(run, hi) if hi is not None and at == last - 1 else len(run)
+        for run, begin, end in self._spans(lo, hi, reverse):
             yield from reversed(run[begin:end]) if reverse else run[begin:end]
+
+    def count(self, lo: bytes, hi: bytes | None) -> int:
+        """How many keys lie from `lo` up to but without `hi`."""
+        return sum(max(end - begin, 0) for _, begin, end in self._spans(lo, hi, False))
 
     def rows(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[Row]:
         """The rows from `lo` up to but without `hi`, in order; the map must not change meanwhile."""
         for key in self.keys(lo, hi, reverse):
             yield key, self._values[key]
+
+    def _spans(self, lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[list[bytes], int, int]]:
+        """The runs between two keys, each with where the keys begin and end in it."""
+        first = max(self._run_of(lo), 0)
+        last = len(self._runs) if hi is None else bisect_left(self._firsts, hi)
+        for at in range(last - 1, first - 1, -1) if reverse else range(first, last):
+            run = self._runs[at]
+            begin = bisect_left(run, lo) if at == first else 0
+            yield run, begin, bisect_left(run, hi) if hi is not None and at == last - 1 else len(run)
 
     def _run_of(self, key: bytes) -> int:
         """The run that holds `key` or would; -1 when it sorts before all."""
