@@ -17,7 +17,7 @@ from collections.abc import Generator, Sequence
 from hashlib import sha1
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from .errors import CorruptData
+from .errors import ConflictError, CorruptData
 
 Row: TypeAlias = tuple[bytes, bytes]
 COUNTER_LIMIT = 2**53 - 1
@@ -344,6 +344,14 @@ Plan: TypeAlias = Generator[Calls | Copy, list[Outcome], T]
 def call(partition: bytes, *ops: Op, op_id: bytes | None = None) -> Plan[Outcome]:
     """A plan of one batch: `replies = yield from call(partition, Get(key))`."""
     (outcome,) = yield Calls((Call(partition, Batch(*ops, op_id=op_id)),))
+    return outcome
+
+
+def must(partition: bytes, *ops: Op, op_id: bytes | None = None) -> Plan[list[Any]]:
+    """A plan of one batch whose guards have to hold: `ConflictError` when one does not."""
+    outcome = yield from call(partition, *ops, op_id=op_id)
+    if isinstance(outcome, Conflict):
+        raise ConflictError(f"somebody else changed what this relied on: {ops[outcome.guard]!r}")
     return outcome
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from langgraph_sessionstore import BackendUnavailable, OutcomeUnknown, arun, open_backend, run
-from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Copy, Expect, Get, Plan, Put, call
+from langgraph_sessionstore import BackendUnavailable, ConflictError, OutcomeUnknown, arun, open_backend, run
+from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Copy, Expect, Get, Plan, Put, call, must
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 NAME = b"$p\x01"
@@ -101,6 +101,19 @@ def test_a_repeated_batch_with_an_operation_id_counts_once(drive: Drive) -> None
 
     for fault in (Fault.CUT_BEFORE, Fault.CUT_AFTER):
         assert drive(faulty(_1=fault), plan()) == [1]
+
+
+@both
+def test_guards_that_must_hold(drive: Drive) -> None:
+    def plan() -> Plan[Any]:
+        (value,) = yield from must(NAME, Get(b"k"))
+        yield from must(NAME, Expect(b"k", False), Put(b"k", b"1"))
+        return value, (yield from must(NAME, Put(b"k", b"2"), Expect(b"k", False)))
+
+    backend = faulty()
+    with pytest.raises(ConflictError, match=r"relied on: Expect\(key=b'k', state=False\)"):
+        drive(backend, plan())
+    assert drive(backend, must(NAME, Get(b"k"))) == [b"1"]
 
 
 def test_cancellation_is_thrown_into_the_plan() -> None:

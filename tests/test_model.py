@@ -34,8 +34,8 @@ from langgraph_sessionstore.ops import (
     Range,
     Tally,
     Touch,
-    call,
     etag,
+    must,
     with_links,
 )
 from langgraph_sessionstore.testing import check_partition
@@ -145,7 +145,6 @@ def result(backend: Backend, request: Calls | Copy) -> Any:
 
 def everything(backend: Backend, partition: bytes) -> Any:
     """All rows, and whether there are the rows that ranges do not see."""
-    outcome = run(backend, call(partition, Range(b"", None), Get(keys.INCARNATION), Get(keys.LEASE)))
-    assert isinstance(outcome, list)
-    rows, incarnation, lease = outcome
+    reads = (Range(b"", None), Get(keys.INCARNATION), Get(keys.LEASE))
+    rows, incarnation, lease = run(backend, must(partition, *reads))
     return rows, incarnation is not None, (lease or b"")[12:]

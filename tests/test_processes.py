@@ -10,7 +10,7 @@ import pytest
 
 from langgraph_sessionstore import keys, open_backend, run
 from langgraph_sessionstore.backends.base import settle
-from langgraph_sessionstore.ops import Batch, Call, Get, Put, Range, call
+from langgraph_sessionstore.ops import Batch, Call, Get, Put, Range, must
 
 PROCESSES = 8
 RECORDS = 200
@@ -50,9 +50,8 @@ def test_eight_processes_on_one_partition(server: str, request: pytest.FixtureRe
         command = [sys.executable, "-W", "error", "-c", WORKER, url, name.hex()]
         workers = [subprocess.Popen([*command, str(number), str(RECORDS)]) for number in range(PROCESSES)]
         assert [worker.wait(120) for worker in workers] == [0] * PROCESSES
-        found = run(backend, call(name, Range(b"log\x02", b"log\xff"), Get(b"sum"), Get(b"edited")))
-        assert isinstance(found, list)
-        rows, total, edited = found
+        reads = (Range(b"log\x02", b"log\xff"), Get(b"sum"), Get(b"edited"))
+        rows, total, edited = run(backend, must(name, *reads))
     assert [key for key, _ in rows] == [keys.sequence(b"log", n) for n in range(PROCESSES * RECORDS)]
     for number in range(PROCESSES):
         own = [value for _, value in rows if value.split()[0] == str(number).encode()]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from .. import keys
 from ..backends.registry import index
-from ..ops import Conflict, Count, Entry, Get, Plan, Range, call
+from ..ops import Count, Entry, Get, Plan, Range, must
 
 
 def check_partition(partition: bytes) -> Plan[list[str]]:
     """What is wrong with a partition: a list of sentences, empty when all is well."""
-    outcome = yield from call(partition, Range(b"", None), Count(b"", None), Get(keys.INCARNATION))
-    assert not isinstance(outcome, Conflict)
-    rows, count, incarnation = outcome
+    rows, count, incarnation = yield from must(partition, Range(b"", None), Count(b"", None), Get(keys.INCARNATION))
     found = [key for key, _ in rows]
     wrong = []
     if found != sorted(set(found)):
@@ -28,9 +26,8 @@ def check_partition(partition: bytes) -> Plan[list[str]]:
 def check_registry(registry: bytes) -> Plan[list[str]]:
     """What is wrong with a registry: its records and its indexes must say the same."""
     wrong = yield from check_partition(registry)
-    outcome = yield from call(registry, Range(b"", None))
-    assert not isinstance(outcome, Conflict)
-    rows = dict(outcome[0])
+    (found,) = yield from must(registry, Range(b"", None))
+    rows = dict(found)
     wanted = set()
     for key, value in rows.items():
         if key[:1] == b"n":

@@ -1,0 +1,49 @@
+"""What the documentation shows is true: every Python block of the README runs, every example runs."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import RedisServer
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_readme_blocks_run(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    block = BLOCKS[number]
+    if "redis://localhost:6379" in block:
+        server: RedisServer = request.getfixturevalue("redis7")
+        block = block.replace("redis://localhost:6379", server.url)
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "block.py"
+    script.write_text(block, "utf-8")
+    runpy.run_path(str(script), run_name="__main__")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(example: Path, tmp_path: Path, redis7: RedisServer) -> None:
+    for arguments in ([], [redis7.url]):
+        command = [sys.executable, "-W", "error", str(example), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "refused: there is a session" in done.stdout
+        assert "still listed: False" in done.stdout
+
+
+def test_readme_names_every_option_and_scheme() -> None:
+    from langgraph_sessionstore.backends import SCHEMES
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    for word in (*(f"{scheme}:" for scheme in SCHEMES), "durability", "busy_timeout", "max_connections", "patience"):
+        assert word in text, word
