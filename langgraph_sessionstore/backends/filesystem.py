@@ -73,6 +73,7 @@ class FilesystemBackend(Backend):
         if durability not in get_args(Durability):
             raise ConfigurationError(f"durability is {' or '.join(get_args(Durability))}, not {durability!r}")
         self.path = Path(path)
+        self._home = self.path.absolute()  # so that a later chdir leads nobody astray
         self._durability = durability
         self._patience = busy_timeout
         self._closed = False
@@ -251,7 +252,7 @@ class FilesystemBackend(Backend):
     # -- connections and trouble
 
     def _connect(self) -> sqlite3.Connection:
-        file = prepare(self.path)
+        file = prepare(self._home)
         try:
             return self._patiently(lambda: connect(file, self._durability))
         except sqlite3.Error as exc:
