@@ -68,6 +68,15 @@ def show(session_id: str) -> Plan[str]:
     return f"{title.decode()}: " + " / ".join(text.decode() for _, text in log)
 
 
+def fork(session_id: str, new_id: str) -> Plan[None]:
+    """Copy everything on the server, and change the title of the copy in the same step."""
+    source, target = keys.session(session_id), keys.session(new_id)
+    yield Calls(
+        [Call(REGISTRY, Batch(Touch(target))), Call(target, Batch(Put(TITLE, b"A fork")), source=source)],
+        ordered=True,
+    )
+
+
 def delete(session_id: str) -> Plan[None]:
     """Everything goes in one step, whatever there is; then the line in the registry."""
     partition = keys.session(session_id)
@@ -101,8 +110,7 @@ def main(url: str) -> None:
         except ConflictError as exc:
             print("refused:", exc)
 
-        run(backend, must(REGISTRY, Touch(keys.session(alternative))))
-        backend.copy(keys.session(session_id), keys.session(alternative), Batch(Put(TITLE, b"A fork")))
+        run(backend, fork(session_id, alternative))
         run(backend, say(alternative, "Osaka"))
         print(run(backend, show(alternative)))
 

@@ -14,11 +14,13 @@ from .errors import CorruptData, Unstorable, UnsupportedFormat
 
 FORMAT = 1
 _HEAD = bytes([FORMAT])
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def pack(value: Any) -> bytes:
     """Turn a value into its stored form; `Unstorable` when it has none."""
     try:
+        _check(value)
         packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
         return _HEAD + packed
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
@@ -27,6 +29,8 @@ def pack(value: Any) -> bytes:
 
 def unpack(stored: bytes, place: str) -> Any:
     """Turn a stored form into its value; `place` (session and key) stands in the message when it is damaged."""
+    if not isinstance(stored, bytes):
+        raise CorruptData(f"{place} holds no bytes")
     if stored[:1] != _HEAD:
         if stored and FORMAT < stored[0] < 32:
             raise UnsupportedFormat(
@@ -38,6 +42,21 @@ def unpack(stored: bytes, place: str) -> Any:
         return msgpack.unpackb(stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension)
     except Exception as exc:  # msgpack's own errors share no root, and hostile bytes reach them all
         raise CorruptData(f"{place} is damaged: {exc}") from exc
+
+
+def _check(value: Any) -> None:
+    """Refuse what msgpack would take, and not give back as it was."""
+    if type(value) is dict:
+        for key in value:
+            if type(key) not in _SCALARS:
+                raise TypeError(f"a map has no keys of type {type(key).__name__}")
+        for part in value.values():
+            _check(part)
+    elif type(value) in (list, tuple):
+        for part in value:
+            _check(part)
+    elif type(value) not in _SCALARS:
+        raise TypeError(f"no form for the type {type(value).__name__}")
 
 
 def _no_extension(code: int, data: bytes) -> Any:

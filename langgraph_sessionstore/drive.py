@@ -1,7 +1,7 @@
 """The two drivers, the only place where sync and async differ.
 
-A plan yields `Calls` or a `Copy` and receives a list of outcomes. What goes wrong in between (an error of the backend,
-a cancelled task) is thrown into the plan at that point: it may handle it and go on, or let it pass.
+A plan yields `Calls` and receives a list of outcomes. What goes wrong in between (an error of the backend, a
+cancelled task) is thrown into the plan at that point: it may handle it and go on, or let it pass.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from .backends.base import Backend, settle
-from .ops import Copy, Plan
+from .ops import Plan
 
 T = TypeVar("T")
 
@@ -20,10 +20,7 @@ def run(backend: Backend, plan: Plan[T]) -> T:
         request = next(plan)
         while True:
             try:
-                if isinstance(request, Copy):
-                    outcomes = [backend.copy(*request)]
-                else:
-                    outcomes = settle(backend.execute(request.calls, ordered=request.ordered))
+                outcomes = settle(request.calls, backend.execute(request.calls, ordered=request.ordered))
             except BaseException as exc:
                 request = plan.throw(exc)
             else:
@@ -39,10 +36,7 @@ async def arun(backend: Backend, plan: Plan[T]) -> T:
         request = next(plan)
         while True:
             try:
-                if isinstance(request, Copy):
-                    outcomes = [await backend.acopy(*request)]
-                else:
-                    outcomes = settle(await backend.aexecute(request.calls, ordered=request.ordered))
+                outcomes = settle(request.calls, await backend.aexecute(request.calls, ordered=request.ordered))
             except BaseException as exc:
                 request = plan.throw(exc)
             else:

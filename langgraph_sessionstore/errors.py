@@ -21,9 +21,16 @@ The rule: a call that failed with anything but `OutcomeUnknown` left no trace.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SessionStoreError(Exception):
-    """The root: `except SessionStoreError` catches whatever this library raises on purpose."""
+    """The root: `except SessionStoreError` catches whatever this library raises on purpose.
+
+    `answers` holds what came of each call, when several travelled together.
+    """
+
+    answers: list[Any] | None = None
 
 
 class ConfigurationError(SessionStoreError, ValueError):

@@ -1,8 +1,11 @@
 """The envelope: every plain value comes back, everything else is a clear error."""
 
+import collections
+import datetime
 import math
 from typing import Any
 
+import msgpack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -37,7 +40,14 @@ def test_nan_and_tuples() -> None:
     assert unpack(pack((1, (2,))), "here") == [1, [2]]
 
 
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, object(), {1, 2}, 1j, [object()]])
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**64, -(2**63) - 1, object(), {1, 2}, 1j, [object()], {(1, 2): 3}, {"a": {"b": [object()]}}, bytearray(b"x"),
+        msgpack.ExtType(5, b""), msgpack.Timestamp(1), datetime.datetime.now(datetime.timezone.utc),
+        collections.OrderedDict(a=1),
+    ],
+)  # fmt: skip
 def test_what_has_no_stored_form_is_refused(value: Any) -> None:
     with pytest.raises(Unstorable, match="cannot be stored"):
         pack(value)
@@ -79,3 +89,7 @@ def test_errors_tell_damage_from_a_newer_format() -> None:
         unpack(pack({"a": [1, 2, 3]})[:-1], "here")
     with pytest.raises(CorruptData, match="here is damaged"):
         unpack(pack(1) + b"x", "here")
+    with pytest.raises(CorruptData, match="here holds no bytes"):
+        unpack("text", "here")  # type: ignore[arg-type]
+    with pytest.raises(CorruptData, match=r"here is damaged.*Timestamp"):
+        unpack(b"\x01\xd6\xff\0\0\0\0", "here")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from langgraph_sessionstore import BackendUnavailable, ConflictError, OutcomeUnknown, arun, open_backend, run
-from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Copy, Expect, Get, Plan, Put, call, must
+from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Expect, Get, Plan, Put, call, must
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 NAME = b"$p\x01"
@@ -34,7 +34,7 @@ def test_a_plan_returns_its_result(drive: Drive) -> None:
     def plan() -> Plan[Any]:
         first = yield from call(NAME, Put(b"k", b"1"), Get(b"k"))
         (second, third) = yield Calls([Call(NAME, Batch(Add(b"n", 2))), Call(NAME, Batch(Expect(b"k", False)))])
-        (fourth,) = yield Copy(NAME, b"$q\x01", Batch(Get(b"k")))
+        (fourth,) = yield Calls([Call(b"$q\x01", Batch(Get(b"k")), source=NAME)])
         return first, second, third, fourth
 
     assert drive(faulty(), plan()) == ([None, b"1"], [2], Conflict(0), [b"1"])
@@ -60,7 +60,7 @@ def test_errors_are_thrown_into_the_plan_which_may_go_on(drive: Drive) -> None:
             except (BackendUnavailable, OutcomeUnknown) as exc:
                 seen.append(type(exc))
         try:
-            yield Copy(NAME, NAME, Batch())
+            yield Calls([Call(NAME, Batch(), source=NAME)])
         except ValueError as exc:
             seen.append(type(exc))
         return seen, (yield from call(NAME, Get(b"n")))
@@ -78,7 +78,7 @@ def test_errors_that_the_plan_does_not_handle_pass(drive: Drive, fault: Fault) -
 
     def plan() -> Plan[None]:
         try:
-            yield Copy(NAME, b"$q\x01", Batch())
+            yield Calls([Call(b"$q\x01", Batch(), source=NAME)])
         finally:
             closed.append(True)
 
@@ -101,6 +101,24 @@ def test_a_repeated_batch_with_an_operation_id_counts_once(drive: Drive) -> None
 
     for fault in (Fault.CUT_BEFORE, Fault.CUT_AFTER):
         assert drive(faulty(_1=fault), plan()) == [1]
+
+
+@both
+@pytest.mark.parametrize("ordered", [False, True])
+def test_an_error_beside_an_applied_call_is_not_taken_for_nothing(drive: Drive, ordered: bool) -> None:
+    calls = [Call(NAME, Batch(Add(b"n", 1))) for _ in range(3)]
+
+    def plan() -> Plan[Any]:
+        return (yield Calls(calls, ordered=ordered))
+
+    with pytest.raises(OutcomeUnknown, match="calls were or may have been applied") as caught:
+        drive(faulty(_2=Fault.FAIL), plan())
+    assert caught.value.answers is not None
+    assert [type(answer) for answer in caught.value.answers] == [
+        list, BackendUnavailable, BackendUnavailable if ordered else list,
+    ]  # fmt: skip
+    with pytest.raises(BackendUnavailable):
+        drive(faulty(_1=Fault.FAIL, _2=Fault.FAIL, _3=Fault.FAIL), plan())
 
 
 @both

@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -99,12 +100,18 @@ def test_redis_urls_are_understood_without_a_server(url: str) -> None:
         ("mysql://x", {}, "no backend for 'mysql:'.*memory:, file:, redis:.*redis\\+sentinel:"),
         ("memory:x", {}, "no path and no options"),
         ("memory:", {"durability": "full"}, "no path and no options"),
-        ("file:", {}, "names no directory"),
-        ("file://host/path", {}, "names a host"),
+        ("file:", {}, "names a directory"),
+        ("file://host/path", {}, "names no host"),
         ("file:x?sync=1", {}, "unknown option 'sync'.*durability"),
         ("file:x?busy_timeout=long", {}, "not a number"),
         ("file:x?durability=none", {}, "durability is normal or full"),
-        ("redis://h:port", {}, "cannot work"),
+        ("file:x?busy_timeout=nan", {}, "a number of seconds"),
+        ("file:x?busy_timeout=-1", {}, "a number of seconds"),
+        ("redis://h:port", {}, "cannot work: check its port"),
+        ("redis://user:s3cret/pw@h", {}, "cannot work: check its port"),
+        ("rediss+cluster://user:s3cret/pw@h", {}, "cannot work|no databases"),
+        ("memory://user:s3cret@h", {}, "no path"),
+        ("file://user:s3cret@host/path", {}, "names no host"),
         ("redis://h?colour=red", {}, "cannot work.*colour"),
         ("redis://h?max_connections=many", {}, "cannot work"),
         ("redis://h?max_connections=0", {}, "at least 1"),
@@ -117,8 +124,10 @@ def test_redis_urls_are_understood_without_a_server(url: str) -> None:
     ],
 )
 def test_urls_that_cannot_work_say_why(url: str, options: dict[str, str], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=message):
+    with pytest.raises(ConfigurationError, match=message) as caught:
         open_backend(url.replace("file:x", f"file:{tmp_path}/x"), **options)
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value)[-1:])
+    assert caught.value.__cause__ is None or "s3cret" not in str(caught.value.__cause__)
 
 
 def test_redis_wants_clients_that_fit() -> None:

@@ -9,8 +9,7 @@ import uuid
 import pytest
 
 from langgraph_sessionstore import keys, open_backend, run
-from langgraph_sessionstore.backends.base import settle
-from langgraph_sessionstore.ops import Batch, Call, Get, Put, Range, must
+from langgraph_sessionstore.ops import Get, Put, Range, must
 
 PROCESSES = 8
 RECORDS = 200
@@ -18,7 +17,6 @@ RECORDS = 200
 WORKER = """
 import asyncio, sys
 from langgraph_sessionstore import open_backend, run
-from langgraph_sessionstore.backends.base import settle
 from langgraph_sessionstore.ops import *
 
 url, name, me, records = sys.argv[1], bytes.fromhex(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -35,7 +33,8 @@ async def main():
     async with open_backend(url) as backend:
         for number in range(records):
             call_ = [Call(name, Batch(Append(b"log", b"%s %d" % (me.encode(), number)), Add(b"sum", number)))]
-            settle(await backend.aexecute(call_) if number % 2 else backend.execute(call_))
+            (answer,) = await backend.aexecute(call_) if number % 2 else backend.execute(call_)
+            assert isinstance(answer, list), answer
         run(backend, edits(20))
 
 asyncio.run(main())
@@ -46,7 +45,7 @@ asyncio.run(main())
 def test_eight_processes_on_one_partition(server: str, request: pytest.FixtureRequest) -> None:
     url, name = request.getfixturevalue(server).url, keys.session(str(uuid.uuid4()))
     with open_backend(url) as backend:
-        settle(backend.execute([Call(name, Batch(Put(b"edited", b"0")))]))
+        run(backend, must(name, Put(b"edited", b"0")))
         command = [sys.executable, "-W", "error", "-c", WORKER, url, name.hex()]
         workers = [subprocess.Popen([*command, str(number), str(RECORDS)]) for number in range(PROCESSES)]
         assert [worker.wait(120) for worker in workers] == [0] * PROCESSES

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +18,7 @@ import redis.asyncio
 
 from langgraph_sessionstore import (
     Backend,
+    BackendClosed,
     BackendError,
     BackendFull,
     BackendUnavailable,
@@ -23,7 +28,6 @@ from langgraph_sessionstore import (
     keys,
     open_backend,
 )
-from langgraph_sessionstore.backends.base import Answer, settle
 from langgraph_sessionstore.backends.redis import RedisBackend
 from langgraph_sessionstore.ops import (
     Add,
@@ -33,6 +37,7 @@ from langgraph_sessionstore.ops import (
     Conflict,
     Count,
     Delete,
+    Drop,
     Expect,
     Expire,
     Get,
@@ -161,7 +166,7 @@ def test_two_hundred_tasks_at_once_need_no_option(redis7: RedisServer, name: byt
             assert isinstance(backend, RedisBackend)
             calls = [[Call(name, Batch(Append(b"a", b"%d" % n)))] for n in range(200)]
             answers = await asyncio.gather(*[backend.aexecute(call) for call in calls])
-            assert len({settle(answer)[0][0] for answer in answers}) == 200
+            assert len({answer[0][0] for answer in answers}) == 200
 
     asyncio.run(main())
 
@@ -171,8 +176,7 @@ def test_waiting_for_a_turn_bounds_the_connections(redis_of_the_module: RedisSer
         with Proxy(redis_of_the_module.host, redis_of_the_module.port) as proxy:
             async with open_backend(url_of(proxy) + "?max_connections=3") as backend:
                 tasks = [backend.aexecute([Call(name, Batch(Add(b"n", 1)))]) for _ in range(50)]
-                for answer in await asyncio.gather(*tasks):
-                    settle(answer)
+                assert len(await asyncio.gather(*tasks)) == 50
                 threads = [
                     threading.Thread(target=backend.execute, args=([Call(name, Batch(Add(b"n", 1)))],))
                     for _ in range(50)
@@ -192,10 +196,10 @@ def test_several_event_loops_use_one_backend(redis7: RedisServer, name: bytes) -
 
     async def count() -> None:
         for _ in range(10):
-            settle(await backend.aexecute([Call(name, Batch(Add(b"n", 1)))]))
+            assert isinstance((await backend.aexecute([Call(name, Batch(Add(b"n", 1)))]))[0], list)
         assert isinstance(backend, RedisBackend)
         wire = backend._loops.pop(asyncio.get_running_loop())
-        await wire.close()
+        await wire.close(owned=True)
 
     threads = [threading.Thread(target=asyncio.run, args=(count(),)) for _ in range(5)]
     for thread in threads:
@@ -280,12 +284,14 @@ def test_a_cut_guarded_batch_is_unknown_and_not_a_conflict_with_itself(use: Use,
     assert worker.do(name, *guarded, op_id=b"id") == [None, None]
 
 
-def test_reads_and_plain_puts_do_not_notice_a_cut(use: Use, proxy: Proxy, name: bytes) -> None:
+def test_reads_and_what_is_declared_repeatable_do_not_notice_a_cut(use: Use, proxy: Proxy, name: bytes) -> None:
     worker = use(url_of(proxy))
     warm(worker, proxy, name)
+    worker.do(name, Put(b"k", b"1"))
     for side in ("request", "reply"):
+        getattr(proxy, f"cut_after_{side}_bytes")(2)
+        assert worker.execute(Call(name, Batch(Put(b"k", b"1"), repeatable=True))) == [[None]]
         cases: list[tuple[tuple[Op, ...], list[Any]]] = [
-            ((Put(b"k", b"1"), Expire(at=9 * 10**12)), [None, 9 * 10**12]),
             ((Get(b"k"), Expect(b"k", True)), [b"1", None]),
             ((Range(b"k", b"l"),), [[(b"k", b"1")]]),
         ]
@@ -295,6 +301,60 @@ def test_reads_and_plain_puts_do_not_notice_a_cut(use: Use, proxy: Proxy, name: 
     assert proxy.cuts == 6
 
 
+def test_a_plain_put_is_not_repeated_behind_the_back_of_others(use: Use, proxy: Proxy, name: bytes) -> None:
+    worker = use(url_of(proxy))
+    warm(worker, proxy, name)
+    for op in (Put(b"warm", b"2"), Drop(), Expire(at=9 * 10**12)):
+        proxy.cut_after_reply_bytes(0)
+        with pytest.raises(OutcomeUnknown):
+            worker.do(name, op)
+        worker.do(name, Get(b"warm"))
+
+
+def test_ordered_calls_stay_in_order_when_the_script_is_lost(
+    use: Use, proxy: Proxy, name: bytes, redis_of_the_module: RedisServer
+) -> None:
+    worker = use(url_of(proxy))
+    warm(worker, proxy, name)
+    for _ in range(2):
+        with redis_of_the_module.client() as client:
+            client.script_flush()
+        replies = worker.execute(Call(name, Batch(Add(b"n", 1))), Call(name, Batch(Get(b"n"))), ordered=True)
+        assert replies[1] == [b"%d" % replies[0][0]]
+
+
+def test_an_ordered_call_that_redis_refuses_stops_those_behind_it(use: Use, own_redis: RedisServer) -> None:
+    worker = use(own_redis.url, prefix="app")
+    one, theirs, two = keys.session("1"), keys.session("theirs"), keys.session("2")
+    with own_redis.client() as client:
+        client.set("app:{$session/$theirs/}", "x")
+        for op in (Put(b"k", b"1"), Drop()):
+            calls = [Call(one, Batch(Add(b"n", 1))), Call(theirs, Batch(op)), Call(two, Batch(Put(b"k", b"1")))]
+            answers = worker.answers(*calls, ordered=True)
+            assert [type(answer) for answer in answers] == [list, ForeignStorage, BackendUnavailable]
+            answers = worker.answers(*calls[1:], ordered=True)
+            assert [type(answer) for answer in answers] == [ForeignStorage, BackendUnavailable]
+        copy = Call(theirs, Batch(), source=one)
+        assert isinstance(worker.answers(copy)[0], ForeignStorage)
+        assert client.get("app:{$session/$theirs/}") == b"x"
+    assert worker.do(two, Get(b"k")) == [None]
+    worker.touched.clear()
+
+
+def test_a_delete_whose_answer_was_lost_is_settled_by_its_operation_id(use: Use, proxy: Proxy, name: bytes) -> None:
+    worker = use(url_of(proxy))
+    for ops, replies in [
+        ((Delete(b"warm"), Drop()), [True, None]),
+        ((Expect(b"warm", True), Drop(), Put(keys.TOMBSTONE, b""), Expire(ttl=60_000)), None),
+    ]:
+        warm(worker, proxy, name)
+        proxy.cut_after_reply_bytes(0)
+        made = worker.do(name, *ops, op_id=str(ops).encode()[:64])
+        assert replies is None or made == replies
+        assert proxy.cuts == 1
+        assert worker.rows(name) == {}
+
+
 def test_a_cut_in_a_pipeline_tells_what_is_known_of_each_batch(use: Use, proxy: Proxy, name: bytes) -> None:
     worker = use(url_of(proxy))
     warm(worker, proxy, name)
@@ -302,11 +362,7 @@ def test_a_cut_in_a_pipeline_tells_what_is_known_of_each_batch(use: Use, proxy: 
     worker.execute(*calls)
     size = proxy.bytes_down
     proxy.cut_after_reply_bytes(size * 3 // 5)
-    answers: list[Answer]
-    if worker._loop:
-        answers = worker._loop.run_until_complete(worker.backend.aexecute(calls))
-    else:
-        answers = worker.backend.execute(calls)
+    answers = worker.answers(*calls)
     assert answers[:3] == [[6], [7], [8]]
     assert [type(answer) for answer in answers[3:]] == [OutcomeUnknown, OutcomeUnknown]
     assert worker.do(name, Get(b"n")) == [b"10"]
@@ -325,7 +381,7 @@ def test_cancelled_tasks_leave_no_reply_behind(redis7: RedisServer, name: bytes)
     async def main() -> None:
         with Proxy("127.0.0.1", redis7.port) as proxy:
             async with open_backend(url_of(proxy) + "?max_connections=1") as backend:
-                settle(await backend.aexecute([Call(name, Batch(Put(b"k", b"mine")))]))
+                await backend.aexecute([Call(name, Batch(Put(b"k", b"mine")))])
                 proxy.hold_replies()
                 task = asyncio.ensure_future(backend.aexecute([Call(name, Batch(Get(b"other")))]))
                 await asyncio.sleep(0.05)
@@ -333,7 +389,7 @@ def test_cancelled_tasks_leave_no_reply_behind(redis7: RedisServer, name: bytes)
                 with pytest.raises(asyncio.CancelledError):
                     await task
                 proxy.release_replies()
-                assert settle(await backend.aexecute([Call(name, Batch(Get(b"k")))])) == [[b"mine"]]
+                assert await backend.aexecute([Call(name, Batch(Get(b"k")))]) == [[b"mine"]]
 
     asyncio.run(main())
 
@@ -446,6 +502,76 @@ def test_every_row_is_one_member_also_when_replaced(use: Use, own_redis: RedisSe
 # -- clients that the user has
 
 
+def test_closing_while_others_work_hurts_nobody(redis_of_the_module: RedisServer, name: bytes) -> None:
+    for _ in range(5):
+        backend = open_backend(redis_of_the_module.url, max_connections=4)
+        seen: list[Any] = []
+
+        def work(backend: Backend = backend, seen: list[Any] = seen) -> None:
+            try:
+                while True:
+                    seen.extend(backend.execute([Call(name, Batch(Add(b"n", 1)))]))
+            except BackendClosed:
+                pass
+
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        while len(seen) < 50:
+            threads[0].join(0.01)
+        backend.close()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        assert {type(answer) for answer in seen} <= {list, BackendClosed}
+    with redis_of_the_module.client() as client:
+        assert client.ping()
+
+
+def test_event_loops_that_ended_are_forgotten(redis_of_the_module: RedisServer, name: bytes) -> None:
+    backend = open_backend(redis_of_the_module.url)
+    assert isinstance(backend, RedisBackend)
+
+    async def use() -> None:
+        assert isinstance(backend, RedisBackend)
+        await backend.aexecute([Call(name, Batch(Get(b"k")))])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # each loop ends without aclose
+        for _ in range(20):
+            asyncio.run(use())
+        assert len(backend._loops) == 1
+        gc.collect()
+        backend.close()
+        del backend._loops
+        gc.collect()
+
+
+def test_a_forked_child_has_its_own_turns(redis_of_the_module: RedisServer) -> None:
+    script = f"""
+import os, sys
+from langgraph_sessionstore import open_backend, run
+from langgraph_sessionstore.ops import *
+backend = open_backend({redis_of_the_module.url!r}, max_connections=1)
+run(backend, must(b"fork", Drop(), Add(b"n", 1)))
+backend._sync._turn(None).get()  # as if another thread were using it
+if os.fork() == 0:
+    run(backend, must(b"fork", Add(b"n", 1)))
+    os._exit(0)
+assert os.wait()[1] == 0
+backend._sync._turn(None).put(None)
+assert run(backend, must(b"fork", Get(b"n"))) == [b"2"]
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_patience_may_be_nothing_or_much(use: Use, own_redis: RedisServer, name: bytes) -> None:
+    for patience in (0, 1e6):
+        with own_redis.client() as client:
+            client.script_flush()
+        assert use(own_redis.url, patience=patience).do(name, Add(b"n", 1))[0] > 0
+
+
 def test_one_given_client_serves_its_own_form(redis7: RedisServer, name: bytes) -> None:
     with redis.Redis.from_url(redis7.url) as client:
         backend = RedisBackend(client)
@@ -475,7 +601,7 @@ def test_a_given_pool_that_is_smaller_still_queues(redis7: RedisServer, name: by
             answers = await asyncio.gather(
                 *[backend.aexecute([Call(name, Batch(Add(b"n", 1), op_id=b"%d" % n))]) for n in range(60)]
             )
-            assert sorted(settle(answer)[0][0] for answer in answers) == list(range(1, 61))
+            assert sorted(answer[0][0] for answer in answers) == list(range(1, 61))
 
     asyncio.run(main())
 

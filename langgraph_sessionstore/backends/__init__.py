@@ -35,7 +35,7 @@ def open_backend(url: str | os.PathLike[str], **options: Any) -> Backend:
         backend = _load("filesystem", "FilesystemBackend")(text, **options)
     elif scheme == "memory":
         if rest.strip("/") or options:
-            raise ConfigurationError(f"the memory backend takes no path and no options: {text!r}")
+            raise ConfigurationError("the memory backend takes no path and no options: memory:")
         backend = _load("memory", "MemoryBackend")()
     elif scheme == "file":
         path, options = _file(text, options)
@@ -57,18 +57,18 @@ def _is_scheme(text: str) -> bool:
 def _file(url: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     parts = urlsplit(url)
     if parts.netloc not in ("", "localhost", ".", ".."):
-        raise ConfigurationError(f"{url!r} names a host; a path is written file:./name or file:///name")
+        raise ConfigurationError("a file: URL names no host; a path is written file:./name or file:///name")
     path = unquote((parts.netloc if parts.netloc != "localhost" else "") + parts.path)
     if not path:
-        raise ConfigurationError(f"{url!r} names no directory; write file:./name or file:///name")
+        raise ConfigurationError("a file: URL names a directory: file:./name or file:///name")
     kinds: dict[str, Callable[[str], Any]] = {"durability": str, "busy_timeout": float}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name not in kinds:
-            raise ConfigurationError(f"unknown option {name!r} in {url!r}; there are: {', '.join(kinds)}")
+            raise ConfigurationError(f"unknown option {name!r} for files; there are: {', '.join(kinds)}")
         try:
             options.setdefault(name, kinds[name](value))
         except ValueError as exc:
-            raise ConfigurationError(f"option {name!r} in {url!r} is not a number: {value!r}") from exc
+            raise ConfigurationError(f"the option {name!r} is not a number: {value!r}") from exc
     return path, options
 
 

@@ -1,6 +1,6 @@
 """What a batch does to a partition: the one interpreter, for every backend whose rows Python can reach.
 
-`redis.lua` says the same in Lua. The order: an operation id seen before replays; then all guards and all
+`redis/script.lua` says the same in Lua. The order: an operation id seen before replays; then all guards and all
 counters are checked while nothing has changed; from there on nothing can fail but the storage itself.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import msgpack
@@ -16,6 +17,7 @@ from .. import keys
 from ..errors import CorruptData
 from ..ops import (
     COUNTER_LIMIT,
+    FOLLOW_SPANS,
     GUARDS,
     WRITES,
     Add,
@@ -27,6 +29,7 @@ from ..ops import (
     DeleteRange,
     Drop,
     Expect,
+    ExpectEmpty,
     ExpectLease,
     Expire,
     Forget,
@@ -62,7 +65,6 @@ class Rows(Protocol):
     def range(self, lo: bytes, hi: bytes | None, limit: int | None, offset: int, reverse: bool) -> list[Row]: ...
     def count(self, lo: bytes, hi: bytes | None) -> int: ...
     def delete_range(self, lo: bytes, hi: bytes | None) -> int: ...
-    def exists(self) -> bool: ...
     def clear(self) -> None: ...
     def expire(self, at: int | None) -> None: ...
     def fill(self, source: Any) -> None: ...
@@ -76,7 +78,8 @@ def apply(rows: RowsT, batch: Batch, now: int, source: RowsT | None = None) -> O
 
     Raises an error of the library only while nothing has changed.
     """
-    replay = _recorded(rows, batch, now) if batch.op_id else None
+    once = batch.op_id is not None and (batch.writes or source is not None)
+    replay = _recorded(rows, batch, now) if once else None
     if replay is None:
         failed = _check(rows, batch.ops, now)
         if failed is None and source is not None:
@@ -89,22 +92,23 @@ def apply(rows: RowsT, batch: Batch, now: int, source: RowsT | None = None) -> O
         if type(op) not in WRITES:
             replies.append(_read(rows, op, now))
             continue
-        if replay is not None:
-            reply = replay[len(written)]
-        else:
-            if _begins(op) and not rows.exists():
-                rows.put(keys.INCARNATION, os.urandom(16))
-            reply = _write(rows, op, now)
+        reply = _write(rows, op, now) if replay is None else replay[len(written)]
         written.append(reply)
         replies.append(reply)
-    if batch.op_id and replay is None and rows.exists():
-        _record(rows, batch.op_id, now, written)
+    if once and replay is None:
+        _record(rows, batch.op_id or b"", now, written)
     return replies
 
 
-def _begins(op: Op) -> bool:
-    """Whether the operation leaves a row, so that a partition without rows begins with it."""
-    return isinstance(op, (Put, PutNew, Append, Add, Touch)) or (isinstance(op, Lease) and op.ttl > 0)
+def _exists(rows: Rows) -> bool:
+    return rows.get(keys.INCARNATION) is not None
+
+
+def _begin(rows: Rows) -> None:
+    """Give a partition that does not exist yet its incarnation, and no end."""
+    if not _exists(rows):
+        rows.expire(None)
+        rows.put(keys.INCARNATION, os.urandom(16))
 
 
 def _check(rows: Rows, ops: tuple[Op, ...], now: int) -> Conflict | None:
@@ -129,18 +133,22 @@ def _replace(rows: RowsT, source: RowsT) -> Conflict | None:
     if not source.range(keys.SYSTEM[1], None, 1, 0, False):
         return Conflict(-1)
     rows.clear()
-    rows.put(keys.INCARNATION, os.urandom(16))
+    _begin(rows)
     rows.fill(source)
     return None
 
 
 def _holds(rows: Rows, op: Op, now: int) -> bool:
+    if isinstance(op, ExpectEmpty):
+        return not rows.range(_visible(op.lo), op.hi, 1, 0, False)
     if isinstance(op, Expect):
         value = rows.get(op.key)
         if isinstance(op.state, bool):
             return (value is not None) is op.state
         return value is not None and etag(value) == op.state
     row = rows.get(keys.LEASE)
+    if row is not None and not re.fullmatch(rb"[0-9a-f]{12}", row[:12]):
+        raise CorruptData("the lease of the partition is damaged")
     owner = row[12:] if row and int(row[:12], 16) > now else b""
     if isinstance(op, ExpectLease):
         return owner == op.token
@@ -165,6 +173,8 @@ def _read(rows: Rows, op: Op, now: int) -> Any:
 
 
 def _write(rows: Rows, op: Op, now: int) -> Any:
+    if isinstance(op, (Put, PutNew, Append, Add, Touch)) or (isinstance(op, Lease) and op.ttl > 0):
+        _begin(rows)
     match op:
         case Put(key, value):
             rows.put(key, value)
@@ -191,7 +201,7 @@ def _write(rows: Rows, op: Op, now: int) -> Any:
             rows.clear()
         case Expire(at, ttl):
             at = now + ttl if ttl is not None else at
-            if not rows.exists():
+            if not _exists(rows):
                 return None
             if at is not None and at <= now:
                 rows.clear()
@@ -216,7 +226,7 @@ def _counter(rows: Rows, key: bytes) -> int:
     value = rows.get(key)
     if value is None:
         return 0
-    if not re.fullmatch(rb"-?[0-9]{1,16}", value):
+    if not re.fullmatch(rb"-?[0-9]{1,16}", value) or abs(int(value)) > COUNTER_LIMIT:
         raise CorruptData(f"the row at {key[:80]!r} is not a counter")
     return int(value)
 
@@ -230,16 +240,27 @@ def _lease(rows: Rows, token: bytes, ttl: int, now: int) -> int:
 
 
 def _follow(rows: Rows, found: list[Row]) -> Linked:
-    linked: dict[bytes, bytes] = {}
-    spans = set()
+    spans: set[tuple[bytes, bytes]] = set()
     for _, value in found:
-        try:
+        with suppress(CorruptData):  # whoever decodes the value meets the damage, and knows its name
             spans.update(split_links(value)[0])
-        except CorruptData:
-            continue  # whoever decodes the value meets the damage, and knows its name
-    for lo, hi in spans:
+    linked: dict[bytes, bytes] = {}
+    for at, (lo, hi) in enumerate(_merged(spans)):
+        if at == FOLLOW_SPANS:
+            return Linked(found, [], False)
         linked.update(rows.range(_visible(lo), hi, None, 0, False))
     return Linked(found, sorted(linked.items()), True)
+
+
+def _merged(spans: set[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The same keys in as few spans as possible, so that none is read twice."""
+    merged: list[tuple[bytes, bytes]] = []
+    for lo, hi in sorted(spans):
+        if merged and lo <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(hi, merged[-1][1]))
+        elif lo < hi:
+            merged.append((lo, hi))
+    return merged
 
 
 def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:
@@ -248,8 +269,12 @@ def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:
     for back in range(3):
         record = rows.get(_operation(generation - back, batch.op_id or b""))
         if record is not None:
-            replies: list[Any] = msgpack.unpackb(record)
-            if len(replies) != sum(type(op) in WRITES for op in batch.ops):
+            try:
+                replies: list[Any] = msgpack.unpackb(record)
+                fits = len(replies) == sum(type(op) in WRITES for op in batch.ops)
+            except Exception as exc:  # msgpack's errors share no root
+                raise CorruptData("the record of an operation id is damaged") from exc
+            if not fits:
                 raise CorruptData("this operation id was used for another batch")
             return replies
     return None
@@ -259,6 +284,8 @@ def _record(rows: Rows, op_id: bytes, now: int, written: list[Any]) -> None:
     generation = now // GENERATION_MS
     rows.delete_range(keys.OPERATIONS, _operation(generation - 2, b""))
     rows.put(_operation(generation, op_id), msgpack.packb(written))
+    if not _exists(rows):  # the batch left nothing: what remembers it shall not stay for ever either
+        rows.expire(now + 3 * GENERATION_MS)
 
 
 def _operation(generation: int, op_id: bytes) -> bytes:

@@ -5,9 +5,9 @@ without NUL), and exists from its first row on. `ops` says what can be done to o
 checks that a backend does it.
 
 Rule 1: a call's batch is atomic on its partition, against all threads, processes and machines.
-Rule 2: trouble with the storage is an answer of that call: a `BackendError` in its place of the list. Only
-        mistakes of the caller (a closed backend, a key with NUL) are raised.
-Rule 3: an answer other than `OutcomeUnknown` is certain: an error means that nothing was applied.
+Rule 2: trouble with the storage is an answer of that call: a `SessionStoreError` in its place of the list. Only
+        mistakes of the caller (a closed backend) are raised.
+Rule 3: an answer other than `OutcomeUnknown` is certain: an error means that nothing of that call was applied.
 Rule 4: every existing partition holds a random incarnation id at `keys.INCARNATION`, new whenever the partition
         begins: at its first write, after `Drop`, as a copy.
 Rule 5: one object serves sync and async callers, many threads and many event loops at once.
@@ -16,13 +16,13 @@ Rule 5: one object serves sync and async callers, many threads and many event lo
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from typing_extensions import Self
 
-from ..errors import SessionStoreError
-from ..ops import Add, Append, Batch, Call, Outcome
+from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
+from ..ops import Add, Append, Call, Conflict, Outcome
 
 Answer: TypeAlias = Outcome | SessionStoreError
 
@@ -37,14 +37,6 @@ class Backend(ABC):
     @abstractmethod
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """The async form of `execute`."""
-
-    @abstractmethod
-    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """Make `target` a copy of `source` and apply `batch` to it; see `ops.Copy`. Trouble is raised."""
-
-    @abstractmethod
-    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """The async form of `copy`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -67,19 +59,45 @@ class Backend(ABC):
         await self.aclose()
 
 
-def refuse_copy(source: bytes, target: bytes, batch: Batch) -> None:
-    """Refuse what no backend could copy in one atomic step."""
-    if source == target:
-        raise ValueError("a partition cannot be copied onto itself")
-    if any(isinstance(op, (Append, Add)) for op in batch.ops):
-        raise ValueError("the batch of a copy cannot count or append")
+def refuse_copies(calls: Sequence[Call]) -> None:
+    """Refuse copies that no backend could make in one atomic step."""
+    for call in calls:
+        if call.source is not None:
+            if call.source == call.partition:
+                raise ValueError("a partition cannot be copied onto itself")
+            if any(isinstance(op, (Append, Add)) for op in call.batch.ops):
+                raise ValueError("the batch of a copy cannot count or append")
 
 
-def settle(answers: Iterable[Answer]) -> list[Outcome]:
-    """Raise the first error among the answers, or give back the outcomes."""
-    outcomes: list[Outcome] = []
-    for answer in answers:
-        if isinstance(answer, SessionStoreError):
-            raise answer
-        outcomes.append(answer)
-    return outcomes
+def is_stop(answer: Answer | None) -> bool:
+    """Whether an answer keeps the ordered calls behind it from being tried."""
+    return isinstance(answer, (Conflict, SessionStoreError))
+
+
+def not_tried(stop: Answer) -> Answer:
+    """The answer of an ordered call behind one that was not applied."""
+    if isinstance(stop, Conflict):
+        return Conflict(-1)
+    return BackendUnavailable(f"not tried: a call before it could not be done ({stop})")
+
+
+def settle(calls: Sequence[Call], answers: Sequence[Answer]) -> list[Outcome]:
+    """The outcomes; or an error that is true of all calls together, with the single answers at `.answers`.
+
+    One call that failed leaves no trace, but others beside it may have been applied: that is `OutcomeUnknown`.
+    """
+    first = next((answer for answer in answers if isinstance(answer, SessionStoreError)), None)
+    if first is None:
+        return [answer for answer in answers if not isinstance(answer, SessionStoreError)]
+    traces = [
+        isinstance(answer, OutcomeUnknown) or (isinstance(answer, list) and call.batch.writes)
+        for call, answer in zip(calls, answers, strict=True)
+    ]
+    if len(answers) > 1 and any(traces) and not isinstance(first, OutcomeUnknown):
+        error = OutcomeUnknown(
+            f"{sum(traces)} of {len(answers)} calls were or may have been applied, but not all: {first}"
+        )
+        error.__cause__ = first
+        first = error
+    first.answers = list(answers)
+    raise first

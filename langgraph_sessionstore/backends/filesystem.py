@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from ..errors import (
     BackendClosed,
@@ -33,28 +33,27 @@ from ..errors import (
     OutcomeUnknown,
     SessionStoreError,
 )
-from ..ops import Batch, Call, Outcome
+from ..ops import Call
 from .apply import apply
-from .base import Answer, Backend, refuse_copy, settle
+from .base import Answer, Backend, is_stop, not_tried, refuse_copies
 from .sqlite_rows import Partition, WriteNeeded, connect, prepare, sweep
 
 Durability = Literal["normal", "full"]
 T = TypeVar("T")
-GROUP = 256  # at most so many calls share a transaction
+GROUP = 256  # so many async callers share a transaction at most
 
 
-class _Task(NamedTuple):
-    """One thing to do on a database: a call, or a copy when it has a source."""
+class _Unit(NamedTuple):
+    """The calls of one caller, to be answered together."""
 
-    partition: bytes
-    batch: Batch
-    source: bytes | None = None
+    calls: Sequence[Call]
+    ordered: bool
 
 
 class _Waiting(NamedTuple):
-    """Tasks of an async caller, and where its answers go."""
+    """A unit of an async caller, and where its answers go."""
 
-    tasks: list[_Task]
+    unit: _Unit
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[list[Answer]]
 
@@ -67,11 +66,15 @@ class FilesystemBackend(Backend):
     `busy_timeout`: how many seconds to wait for other processes before `BackendUnavailable`.
     """
 
+    _thread: threading.Thread | None
+
     def __init__(
         self, path: str | os.PathLike[str], *, durability: Durability = "normal", busy_timeout: float = 30.0
     ) -> None:
         if durability not in get_args(Durability):
             raise ConfigurationError(f"durability is {' or '.join(get_args(Durability))}, not {durability!r}")
+        if not 0 <= busy_timeout < 1e6:
+            raise ConfigurationError(f"busy_timeout is a number of seconds, not {busy_timeout!r}")
         self.path = Path(path)
         self._home = self.path.absolute()  # so that a later chdir leads nobody astray
         self._durability = durability
@@ -85,21 +88,29 @@ class FilesystemBackend(Backend):
 
     def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
-        return self._with_connection([_Task(*call) for call in calls])
+        refuse_copies(calls)
+        self._renew_after_fork()
+        if self._closed:
+            raise self._closed_error()
+        (answers,) = self._with_connection([_Unit(calls, ordered)])
+        if isinstance(answers, BaseException):
+            raise answers
+        return answers
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
-        """See `Backend.execute`."""
-        return await self._hand_over([_Task(*call) for call in calls])
-
-    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        refuse_copy(source, target, batch)
-        return settle(self._with_connection([_Task(target, batch, source)]))[0]
-
-    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        refuse_copy(source, target, batch)
-        return settle(await self._hand_over([_Task(target, batch, source)]))[0]
+        """See `Backend.execute`. A caller that is cancelled does not stop it."""
+        refuse_copies(calls)
+        self._renew_after_fork()
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(_Unit(calls, ordered), loop, loop.create_future())
+        with self._starting:
+            if self._closed:
+                raise self._closed_error()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="sessionstore-sqlite", daemon=True)
+                self._thread.start()
+            self._queue.put(waiting)
+        return await waiting.future
 
     def close(self) -> None:
         """Finish what async callers handed over, then close all connections."""
@@ -126,7 +137,7 @@ class FilesystemBackend(Backend):
         self._idle: list[sqlite3.Connection] = []
         self._writing = threading.Lock()
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = None
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._swept = 0
 
@@ -134,96 +145,93 @@ class FilesystemBackend(Backend):
         if self._pid != os.getpid():
             self._begin()
 
-    def _with_connection(self, tasks: list[_Task]) -> list[Answer]:
-        """Do a group on this thread."""
-        self._renew_after_fork()
-        if self._closed:
-            raise BackendClosed(f"the backend at {self.path} is closed")
+    def _closed_error(self) -> BackendClosed:
+        return BackendClosed(f"the backend at {self.path} is closed")
+
+    def _with_connection(self, units: list[_Unit]) -> list[list[Answer] | Exception]:
+        """Do a group on this thread: for each unit its answers, or what its caller did wrong."""
         try:
             db = self._idle.pop()
         except IndexError:
             try:
                 db = self._connect()
             except SessionStoreError as exc:
-                return [exc] * len(tasks)
+                return [[exc] * len(unit.calls) for unit in units]
         try:
-            answers = self._group(db, tasks)
+            answers = self._group(db, units)
         except BaseException:
             db.close()
             raise
         self._idle.append(db)
-        if self._closed:  # closed meanwhile: nobody else will
-            while self._idle:
-                self._idle.pop().close()
+        while self._closed and self._idle:  # closed meanwhile: nobody else will
+            self._idle.pop().close()
         return answers
-
-    async def _hand_over(self, tasks: list[_Task]) -> list[Answer]:
-        """Do a group on the dedicated thread. A caller that is cancelled does not stop it."""
-        self._renew_after_fork()
-        loop = asyncio.get_running_loop()
-        waiting = _Waiting(tasks, loop, loop.create_future())
-        with self._starting:
-            if self._closed:
-                raise BackendClosed(f"the backend at {self.path} is closed")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="sessionstore-sqlite", daemon=True)
-                self._thread.start()
-            self._queue.put(waiting)
-        return await waiting.future
 
     def _work(self) -> None:
         """The dedicated thread: takes all that waits as one group, until `close`."""
         open_ = True
         while open_:
             group = [self._queue.get()]
-            try:
+            with suppress(Empty):
                 while len(group) < GROUP:
                     group.append(self._queue.get_nowait())
-            except Empty:
-                pass
             open_ = None not in group
             waiting = [item for item in group if item]
-            if not waiting:
-                continue
-            try:
-                answers: Any = self._with_connection([task for item in waiting for task in item.tasks])
-            except BaseException as exc:
-                answers = exc
-            _deliver(waiting, answers)
+            if waiting:
+                try:
+                    answers = self._with_connection([item.unit for item in waiting])
+                except Exception as exc:
+                    answers = [exc] * len(waiting)
+                _deliver(waiting, answers)
 
     # -- one group of calls
 
-    def _group(self, db: sqlite3.Connection, tasks: list[_Task]) -> list[Answer]:
-        """One transaction for all, or, when something goes wrong, one for each."""
-        writing = any(task.batch.writes or task.source is not None for task in tasks)
+    def _group(self, db: sqlite3.Connection, units: list[_Unit]) -> list[list[Answer] | Exception]:
+        """One transaction for all; or, when something goes wrong in it, one for each unit, or for each call."""
+        writing = any(call.batch.writes or call.source is not None for unit in units for call in unit.calls)
         try:
             try:
-                return self._patiently(lambda: self._transaction(db, tasks, writing))
+                return [*self._patiently(lambda: self._transaction(db, units, writing))]
             except WriteNeeded:
-                return self._patiently(lambda: self._transaction(db, tasks, True))
-        except (sqlite3.Error, BackendError) as exc:
-            if len(tasks) > 1 and not isinstance(exc, OutcomeUnknown):
-                return [self._group(db, [task])[0] for task in tasks]
-            return [exc if isinstance(exc, BackendError) else self._translate(exc)] * len(tasks)
+                return [*self._patiently(lambda: self._transaction(db, units, True))]
+        except (BackendUnavailable, OutcomeUnknown) as exc:  # it would be no better one by one
+            return [[exc] * len(unit.calls) for unit in units]
+        except Exception as exc:
+            if len(units) > 1:
+                return [self._group(db, [unit])[0] for unit in units]
+            if not isinstance(exc, sqlite3.Error):
+                return [exc]
+            if len(units[0].calls) == 1:
+                return [[self._translate(exc)]]
+            answers: list[Answer] = []
+            for call in units[0].calls:
+                if units[0].ordered and answers and is_stop(answers[-1]):
+                    answers.append(not_tried(answers[-1]))
+                    continue
+                (alone,) = self._group(db, [_Unit([call], False)])
+                if isinstance(alone, Exception):
+                    return [alone]
+                answers += alone
+            return [answers]
 
-    def _transaction(self, db: sqlite3.Connection, tasks: list[_Task], writing: bool) -> list[Answer]:
+    def _transaction(self, db: sqlite3.Connection, units: list[_Unit], writing: bool) -> list[list[Answer]]:
         if not writing:
-            return self._inside(db, tasks, False)
+            return self._inside(db, units, False)
         if not self._writing.acquire(timeout=self._patience):
             raise BackendUnavailable(f"other threads kept {self.path} busy for {self._patience} s")
         try:
-            return self._inside(db, tasks, True)
+            return self._inside(db, units, True)
         finally:
             self._writing.release()
 
-    def _inside(self, db: sqlite3.Connection, tasks: list[_Task], writing: bool) -> list[Answer]:
+    def _inside(self, db: sqlite3.Connection, units: list[_Unit], writing: bool) -> list[list[Answer]]:
         db.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
         try:
             now = time.time_ns() // 1_000_000
             if writing and now - self._swept > 1000:
                 self._swept = now
                 sweep(db, now)
-            answers = [self._answer(db, task, now, writing) for task in tasks]
+            answers = [self._unit(db, unit, now, writing) for unit in units]
         except BaseException:
             if db.in_transaction:  # some errors end it by themselves
                 db.execute("ROLLBACK")
@@ -231,13 +239,19 @@ class FilesystemBackend(Backend):
         self._commit(db)
         return answers
 
-    def _answer(self, db: sqlite3.Connection, task: _Task, now: int, writing: bool) -> Answer:
-        target = Partition(db, task.partition, now, writing)
-        origin = None if task.source is None else Partition(db, task.source, now, writing)
-        try:
-            return apply(target, task.batch, now, origin)
-        except SessionStoreError as exc:  # only raised while nothing of this task has changed
-            return exc
+    def _unit(self, db: sqlite3.Connection, unit: _Unit, now: int, writing: bool) -> list[Answer]:
+        answers: list[Answer] = []
+        for call in unit.calls:
+            if unit.ordered and answers and is_stop(answers[-1]):
+                answers.append(not_tried(answers[-1]))
+                continue
+            target = Partition(db, call.partition, now, writing)
+            source = None if call.source is None else Partition(db, call.source, now, writing)
+            try:
+                answers.append(apply(target, call.batch, now, source))
+            except SessionStoreError as exc:  # only raised while nothing of this call has changed
+                answers.append(exc)
+        return answers
 
     def _commit(self, db: sqlite3.Connection) -> None:
         try:
@@ -288,25 +302,21 @@ class FilesystemBackend(Backend):
         return error
 
 
-def _deliver(waiting: list[_Waiting], answers: list[Answer] | BaseException) -> None:
-    """Give every caller its share, with one wake-up for each event loop."""
-    begin = 0
-    shares: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Answer]], Any]]] = {}
-    for item in waiting:
-        end = begin + len(item.tasks)
-        share = answers if isinstance(answers, BaseException) else answers[begin:end]
-        shares.setdefault(item.loop, []).append((item.future, share))
-        begin = end
+def _deliver(waiting: list[_Waiting], answers: list[list[Answer] | Exception]) -> None:
+    """Give every caller its answers, with one wake-up for each event loop."""
+    shares: dict[asyncio.AbstractEventLoop, list[tuple[_Waiting, list[Answer] | Exception]]] = {}
+    for item, share in zip(waiting, answers, strict=True):
+        shares.setdefault(item.loop, []).append((item, share))
     for loop, share_list in shares.items():
         with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
             loop.call_soon_threadsafe(_resolve, share_list)
 
 
-def _resolve(shares: list[tuple[asyncio.Future[list[Answer]], Any]]) -> None:
-    for future, share in shares:
-        if future.done():
+def _resolve(shares: list[tuple[_Waiting, list[Answer] | Exception]]) -> None:
+    for item, share in shares:
+        if item.future.done():
             continue  # cancelled meanwhile
-        if isinstance(share, BaseException):
-            future.set_exception(share)
+        if isinstance(share, Exception):
+            item.future.set_exception(share)
         else:
-            future.set_result(share)
+            item.future.set_result(share)

@@ -13,9 +13,9 @@ from itertools import islice
 
 from .. import keys
 from ..errors import BackendClosed, SessionStoreError
-from ..ops import Batch, Call, Outcome, Row
+from ..ops import Call, Row
 from .apply import apply
-from .base import Answer, Backend, refuse_copy
+from .base import Answer, Backend, is_stop, not_tried, refuse_copies
 from .sorted_map import SortedMap
 
 
@@ -33,25 +33,17 @@ class MemoryBackend(Backend):
 
     def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
+        refuse_copies(calls)
+        answers: list[Answer] = []
         with self._lock:
-            return [self._apply(partition, batch) for partition, batch in calls]
+            for call in calls:
+                stopped = ordered and answers and is_stop(answers[-1])
+                answers.append(not_tried(answers[-1]) if stopped else self._apply(call))
+        return answers
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
         return self.execute(calls, ordered=ordered)
-
-    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        refuse_copy(source, target, batch)
-        with self._lock:
-            answer = self._apply(target, batch, source)
-        if isinstance(answer, SessionStoreError):
-            raise answer
-        return answer
-
-    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        return self.copy(source, target, batch)
 
     def close(self) -> None:
         """Forget everything."""
@@ -63,26 +55,25 @@ class MemoryBackend(Backend):
         """Forget everything."""
         self.close()
 
-    def _apply(self, name: bytes, batch: Batch, source: bytes | None = None) -> Answer:
+    def _apply(self, call: Call) -> Answer:
         if self._closed:
             raise BackendClosed("this memory backend is closed")
         now = time.time_ns() // 1_000_000
         self._expire(now)
+        name = call.partition
         partition = self._partitions.get(name) or _Partition()
         before = partition.expires
-        origin = None if source is None else self._partitions.get(source) or _Partition()
+        source = None if call.source is None else self._partitions.get(call.source) or _Partition()
         try:
-            answer: Answer = apply(partition, batch, now, origin)
+            answer: Answer = apply(partition, call.batch, now, source)
         except SessionStoreError as exc:
             answer = exc
-        if batch.writes or source is not None:
-            if partition.expires and partition.expires != before:
-                heapq.heappush(self._expiries, (partition.expires, name))
-            if partition.exists():
-                self._partitions[name] = partition
-            else:
-                self._partitions.pop(name, None)
-            self._expire(now)
+        if partition.expires and partition.expires != before:
+            heapq.heappush(self._expiries, (partition.expires, name))
+        if len(partition):
+            self._partitions[name] = partition
+        else:
+            self._partitions.pop(name, None)
         return answer
 
     def _expire(self, now: int) -> None:
@@ -91,6 +82,9 @@ class MemoryBackend(Backend):
             partition = self._partitions.get(name)
             if partition and partition.expires == at:
                 del self._partitions[name]
+        if len(self._expiries) > 2 * len(self._partitions) + 100:  # mostly moments that were moved
+            self._expiries = [(p.expires, name) for name, p in self._partitions.items() if p.expires]
+            heapq.heapify(self._expiries)
 
 
 class _Partition(SortedMap):
@@ -106,9 +100,6 @@ class _Partition(SortedMap):
         for key in doomed:
             self.delete(key)
         return len(doomed)
-
-    def exists(self) -> bool:
-        return len(self) > 0
 
     def clear(self) -> None:
         self.expires = None

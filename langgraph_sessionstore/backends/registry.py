@@ -7,11 +7,13 @@
     r + run + name         which partitions a run wrote to; `run` is an encoded key
     t + name + \\x01 + run   the same, the other way round
 
-Rule: the five kinds of rows change together, in one batch. `redis.lua` holds the same in Lua.
+Rule 1: the kinds of rows change together, in one batch. `redis/script.lua` holds the same in Lua.
+Rule 2: the registry is a hint. A record that cannot be read counts as none, and the next touch writes it anew.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ..ops import Entries, Entry, Page, Touch
@@ -20,12 +22,13 @@ if TYPE_CHECKING:
     from .apply import Rows
 
 PURGE = 100  # how many expired partitions one page takes from the list
+PURGE_RUNS = 1000  # and how many of their runs, before it leaves the others to the next
 
 
 def touch(rows: Rows, op: Touch, now: int) -> None:
     """List `op.name`, or move it to where its activity puts it."""
     name, at = op.name, now if op.at is None else op.at
-    old = _entry(name, rows.get(b"n" + name))
+    old = _entry(rows, name)
     if old and 0 < old.expires <= now:
         forget(rows, name)
         old = None
@@ -48,18 +51,19 @@ def touch(rows: Rows, op: Touch, now: int) -> None:
         rows.put(b"t" + name + b"\x01" + run, b"")
 
 
-def forget(rows: Rows, name: bytes) -> None:
-    """Take `name` from every list."""
-    entry = _entry(name, rows.get(b"n" + name))
-    if entry is None:
-        return
-    for key in index(entry):
-        rows.delete(key)
+def forget(rows: Rows, name: bytes) -> int:
+    """Take `name` from every list; how many runs it had."""
+    entry = _entry(rows, name)
+    if entry:
+        for key in index(entry):
+            rows.delete(key)
     rows.delete(b"n" + name)
     lo, hi = b"t" + name + b"\x01", b"t" + name + b"\x02"
-    for key, _ in rows.range(lo, hi, None, 0, False):
+    runs = rows.range(lo, hi, None, 0, False)
+    for key, _ in runs:
         rows.delete(b"r" + key[len(lo) :] + name)
-    rows.delete_range(lo, hi)
+        rows.delete(key)
+    return len(runs)
 
 
 def page(rows: Rows, op: Page, now: int) -> Entries:
@@ -73,7 +77,7 @@ def page(rows: Rows, op: Page, now: int) -> Entries:
     elif op.after:
         lo = max(lo, op.after + b"\x01")
     found = rows.range(lo, hi, op.limit, 0, op.reverse)
-    entries = [_entry(key[before:], rows.get(b"n" + key[before:])) for key, _ in found]
+    entries = [_entry(rows, key[before:]) for key, _ in found]
     listed = [entry for entry in entries if entry and not 0 < entry.expires <= now]
     return Entries(listed, found[-1][0] if len(found) == op.limit else b"")
 
@@ -90,12 +94,17 @@ def tally(rows: Rows, prefix: bytes, now: int) -> int:
 
 
 def _purge(rows: Rows, now: int) -> None:
+    runs = 0
     for key, _ in rows.range(b"x", b"x%012x" % (now + 1), PURGE, 0, False):
-        forget(rows, key[13:])
+        runs += forget(rows, key[13:])
+        rows.delete(key)
+        if runs > PURGE_RUNS:
+            break
 
 
-def _entry(name: bytes, value: bytes | None) -> Entry | None:
-    if value is None:
+def _entry(rows: Rows, name: bytes) -> Entry | None:
+    value = rows.get(b"n" + name)
+    if value is None or not re.fullmatch(rb"[0-9a-f]{36}", value):
         return None
     return Entry(name, int(value[:12], 16), int(value[12:24], 16), int(value[24:], 16))
 

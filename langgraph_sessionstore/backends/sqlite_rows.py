@@ -83,15 +83,14 @@ class Partition:
         span, values = self._span(lo, hi)
         return self._run(f"DELETE FROM rows WHERE {span}", values).rowcount
 
-    def exists(self) -> bool:
-        return self._id is not None
-
     def clear(self) -> None:
         if self._id is not None:
             _remove(self._run, self._id)
             self._id = None
 
     def expire(self, at: int | None) -> None:
+        if not self._writing:
+            raise WriteNeeded
         self._run("UPDATE partitions SET expires = ? WHERE id = ?", (at, self._id))
 
     def fill(self, source: Partition) -> None:

@@ -30,7 +30,9 @@ def check_registry(registry: bytes) -> Plan[list[str]]:
     rows = dict(found)
     wanted = set()
     for key, value in rows.items():
-        if key[:1] == b"n":
+        if key[:1] == b"n" and len(value) != 36:
+            wrong.append(f"the record of {key[1:]!r} is damaged")
+        elif key[:1] == b"n":
             entry = Entry(key[1:], int(value[:12], 16), int(value[12:24], 16), int(value[24:], 16))
             wanted |= {key, *index(entry)}
         elif key[:1] == b"t":

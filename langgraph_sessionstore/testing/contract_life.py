@@ -138,6 +138,16 @@ class LifeContract:
         worker.do(name, Put(b"version", b"3"))
         assert worker.do(name, Expect(b"version", etag(b"3")), Add(b"n", 1), op_id=b"refused") == [None, 1]
 
+    def test_an_operation_id_holds_when_nothing_is_left(self, worker: Worker, name: bytes) -> None:
+        worker.do(name, Put(b"k", b"1"))
+        gone = (Expect(b"k", True), Delete(b"k"), Drop())
+        assert worker.do(name, *gone, op_id=b"id") == [None, True, None]
+        assert worker.do(name, *gone, op_id=b"id") == [None, True, None]
+        assert worker.do(name, Get(keys.INCARNATION), Range(b"", None)) == [None, []]
+        worker.do(name, Expect(keys.INCARNATION, False), Put(b"k", b"2"))
+        assert worker.do(name, Expire()) == [None]
+        assert worker.do(name, Get(keys.INCARNATION)) != [None]
+
     def test_an_operation_id_is_for_one_batch(self, worker: Worker, name: bytes) -> None:
         worker.do(name, Put(b"k", b"1"), op_id=b"id")
         with pytest.raises(CorruptData, match="another batch"):
@@ -167,7 +177,7 @@ class LifeContract:
         (found,) = worker.do(name, Range(*keys.within("head"), follow=True))
         assert found == (Linked([head], parts, True) if found.complete else Linked([head], [], False))
 
-    @pytest.mark.parametrize("damage", [b"\xc1", b"\xc1\0", b"\xc1\0\5\0\1a", b"\xc1\xff\xff" + b"\0" * 9])
+    @pytest.mark.parametrize("damage", [b"\xc1", b"\xc1\0", b"\xc1\0\0\0\5\0\0\0\1a", b"\xc1" + b"\xff" * 8])
     def test_damaged_links_are_left_to_the_reader(self, worker: Worker, name: bytes, damage: bytes) -> None:
         worker.do(name, Put(b"k", damage))
         assert worker.do(name, Range(b"k", b"l", follow=True))[0].rows == [(b"k", damage)]

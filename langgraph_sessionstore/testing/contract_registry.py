@@ -11,10 +11,12 @@ import pytest
 
 from .. import keys
 from ..ops import (
+    Delete,
     Entries,
     Entry,
     Forget,
     Page,
+    Put,
     Tally,
     Touch,
 )
@@ -119,6 +121,17 @@ class RegistryContract:
             assert {entry.name for entry in seen} == {kept, keys.session("z")}
         assert worker.do(registry, Page("run", prefix=keys.encode("r")))[0].rows == []
         assert len(worker.rows(registry)) == 7  # purged, not only hidden
+
+    def test_a_damaged_record_counts_as_none(self, worker: Worker, registry: bytes) -> None:
+        name, other = keys.session("a"), keys.session("b")
+        worker.do(registry, Touch(name, at=5000), Touch(other, at=5000))
+        for damage in (b"", b"zz", b"z" * 36):
+            worker.do(registry, Put(b"n" + name, damage))
+            assert [entry.name for entry in worker.do(registry, Page("active"))[0].rows] == [other]
+        worker.do(registry, Forget(name), Put(b"n" + other, b"zz"), Touch(other, at=5000))
+        assert worker.do(registry, Page("active"))[0].rows == [Entry(other, 5000, 5000, 0)]
+        for order in (b"c", b"a"):  # what the damaged record no longer led to
+            worker.do(registry, Delete(b"%b%012x%b" % (order, 5000, name)))
 
     def test_what_expired_can_be_listed_anew(self, worker: Worker, registry: bytes) -> None:
         name = keys.session("again")

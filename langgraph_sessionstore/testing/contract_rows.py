@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from .. import keys
-from ..errors import CorruptData
+from ..errors import BackendUnavailable, CorruptData
 from ..ops import (
     COUNTER_LIMIT,
     Add,
@@ -21,6 +21,7 @@ from ..ops import (
     DeleteRange,
     Drop,
     Expect,
+    ExpectEmpty,
     Get,
     Put,
     PutNew,
@@ -137,16 +138,49 @@ class RowContract:
         assert worker.do(name, Expect(keys.INCARNATION, False), Put(b"k", b"1")) == [None, None]
         assert worker.do(name, Expect(keys.INCARNATION, False), Put(b"k", b"2")) == Conflict(0)
 
+    def test_a_guard_can_ask_that_nothing_is_there(self, worker: Worker, name: bytes) -> None:
+        assert worker.do(name, ExpectEmpty(b"", None), Put(b"k", b"1")) == [None, None]
+        assert worker.do(name, ExpectEmpty(b"", None), Put(b"k", b"2")) == Conflict(0)
+        assert worker.do(name, ExpectEmpty(b"l", None), ExpectEmpty(b"", b"k"), Drop()) == [None] * 3
+        assert worker.do(name, ExpectEmpty(b"", None)) == [None]
+
     def test_calls_of_one_trip_stand_for_themselves(self, worker: Worker, name: bytes) -> None:
         names = [keys.encode("x", str(uuid.uuid4())) for _ in range(30)]
-        for ordered in (False, True):
-            calls = [Call(one, Batch(Expect(b"k", False), Add(b"n", 1))) for one in names]
-            calls[7] = Call(names[7], Batch(Expect(b"k", True), Add(b"n", 1)))
-            calls.append(Call(names[0], Batch(Get(b"n"))))
-            outcomes = worker.execute(*calls, ordered=ordered)
-            assert outcomes[7] == Conflict(0)
-            assert [outcome for outcome in outcomes[:30] if outcome != Conflict(0)] == [[None, 1 + ordered]] * 29
-            assert outcomes[30] == [b"%d" % (1 + ordered)]
+        worker.do(names[9], Put(b"n", b"x"))
+        calls = [Call(one, Batch(Expect(b"k", False), Add(b"n", 1))) for one in names]
+        calls[7] = Call(names[7], Batch(Expect(b"k", True), Add(b"n", 1)))
+        answers = worker.answers(*calls)
+        assert answers[7] == Conflict(0)
+        assert isinstance(answers[9], CorruptData)
+        assert [answer for at, answer in enumerate(answers) if at not in (7, 9)] == [[None, 1]] * 28
+
+    def test_ordered_calls_stop_at_the_first_that_is_not_applied(self, worker: Worker, name: bytes) -> None:
+        names = [keys.encode("x", str(uuid.uuid4())) for _ in range(4)]
+        worker.do(names[1], Put(b"broken", b"x"), Put(b"k", b"1"))
+        add = Batch(Add(b"n", 1), Get(b"k"))
+        for stop, kinds in [
+            (Batch(Expect(b"k", False)), (Conflict, Conflict(-1))),
+            (Batch(Add(b"broken", 1)), (CorruptData, BackendUnavailable)),
+        ]:
+            calls = [Call(names[0], add), Call(names[1], stop), Call(names[2], add), Call(names[3], Batch(Get(b"n")))]
+            answers = worker.answers(*calls, ordered=True)
+            assert isinstance(answers[0], list)
+            assert isinstance(answers[1], kinds[0])  # type: ignore[arg-type]
+            assert all(answer == kinds[1] or type(answer) is kinds[1] for answer in answers[2:])
+            assert worker.do(names[2], Get(b"n")) == [None]
+        assert worker.do(names[0], Get(b"n")) == [b"2"]
+
+    def test_ordered_calls_see_what_those_before_them_did(self, worker: Worker, name: bytes) -> None:
+        other = keys.encode("x", str(uuid.uuid4()))
+        calls = [
+            Call(name, Batch(Put(b"k", b"1"))),
+            Call(name, Batch(Get(b"k"), Range(b"", None))),
+            Call(other, Batch(Put(b"l", b"2"), Get(b"k")), source=name),
+            Call(name, Batch(Get(b"k"), Drop())),
+            Call(other, Batch(Range(b"", None))),
+        ]
+        both = [(b"k", b"1"), (b"l", b"2")]
+        assert worker.execute(*calls, ordered=True) == [[None], [b"1", both[:1]], [None, b"1"], [b"1", None], [both]]
 
     def test_a_thousand_operations_in_one_batch(self, worker: Worker, name: bytes) -> None:
         replies = worker.do(name, *[Put(b"%04d" % n, b"x" * 100) for n in range(1000)], Count(b"", None))
@@ -189,7 +223,9 @@ class RowContract:
         assert worker.do(name, Add(b"n", -COUNTER_LIMIT), Add(b"n", -COUNTER_LIMIT)) == [0, -COUNTER_LIMIT]
         assert worker.rows(name) == {b"n": b"%d" % -COUNTER_LIMIT}
 
-    @pytest.mark.parametrize("value", [b"", b"x", b"1.5", b"1e3", b" 1", b"0x10", b"--1", b"nan", b"9" * 30, b"1\0"])
+    @pytest.mark.parametrize(
+        "value", [b"", b"x", b"1.5", b"1e3", b" 1", b"0x10", b"--1", b"nan", b"9" * 30, b"9" * 16, b"1\0"]
+    )
     def test_what_is_no_counter_is_refused_and_left(self, worker: Worker, name: bytes, value: bytes) -> None:
         worker.do(name, Put(b"n", value), Put(keys.encode("log"), value))
         for op in (Add(b"n", 1), Append(keys.encode("log"), b"x")):

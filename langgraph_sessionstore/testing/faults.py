@@ -1,6 +1,6 @@
 """A backend that fails on purpose, around any other.
 
-Calls are counted from 1: each `execute` and each `copy`, sync or async, is one call.
+Calls are counted from 1, those of one trip each by itself, sync and async alike.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from ..backends.base import Answer, Backend
+from ..backends.base import Answer, Backend, is_stop, not_tried
 from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
-from ..ops import Batch, Call, Outcome
+from ..ops import Call
 
 
 class Fault(Enum):
@@ -44,51 +44,33 @@ class FaultyBackend(Backend):
 
     def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
-        fault = self._next()
-        if fault is Fault.DELAY:
-            time.sleep(self.delay)
-        before, after = _errors(fault)
-        if before:
-            return [before] * len(calls)
-        answers = self.inner.execute(calls, ordered=ordered)
-        return [after] * len(calls) if after else answers
+        answers: list[Answer] = []
+        for call in calls:
+            if ordered and answers and is_stop(answers[-1]):
+                answers.append(not_tried(answers[-1]))
+                continue
+            fault = self._next()
+            if fault is Fault.DELAY:
+                time.sleep(self.delay)
+            before, after = _errors(fault)
+            answer = before or self.inner.execute([call])[0]
+            answers.append(after or answer)
+        return answers
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
-        fault = self._next()
-        if fault is Fault.DELAY:
-            await asyncio.sleep(self.delay)
-        before, after = _errors(fault)
-        if before:
-            return [before] * len(calls)
-        answers = await self.inner.aexecute(calls, ordered=ordered)
-        return [after] * len(calls) if after else answers
-
-    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        fault = self._next()
-        if fault is Fault.DELAY:
-            time.sleep(self.delay)
-        before, after = _errors(fault)
-        if before:
-            raise before
-        outcome = self.inner.copy(source, target, batch)
-        if after:
-            raise after
-        return outcome
-
-    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        fault = self._next()
-        if fault is Fault.DELAY:
-            await asyncio.sleep(self.delay)
-        before, after = _errors(fault)
-        if before:
-            raise before
-        outcome = await self.inner.acopy(source, target, batch)
-        if after:
-            raise after
-        return outcome
+        answers: list[Answer] = []
+        for call in calls:
+            if ordered and answers and is_stop(answers[-1]):
+                answers.append(not_tried(answers[-1]))
+                continue
+            fault = self._next()
+            if fault is Fault.DELAY:
+                await asyncio.sleep(self.delay)
+            before, after = _errors(fault)
+            answer = before or (await self.inner.aexecute([call]))[0]
+            answers.append(after or answer)
+        return answers
 
     def close(self) -> None:
         """Close the inner backend."""

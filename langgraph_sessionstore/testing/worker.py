@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..backends.base import Backend, settle
+from ..backends.base import Answer, Backend, settle
 from ..drive import arun, run
 from ..ops import (
     Batch,
     Call,
-    Copy,
     Op,
     Outcome,
     Plan,
@@ -45,9 +44,13 @@ class Worker:
     def execute(self, *calls: Call, ordered: bool = False) -> list[Outcome]:
         """Do calls in one trip; the first error is raised."""
         self.touched.update(call.partition for call in calls)
+        return settle(calls, self.answers(*calls, ordered=ordered))
+
+    def answers(self, *calls: Call, ordered: bool = False) -> list[Answer]:
+        """Do calls in one trip; errors among the answers."""
         if self._loop:
-            return settle(self._loop.run_until_complete(self.backend.aexecute(calls, ordered=ordered)))
-        return settle(self.backend.execute(calls, ordered=ordered))
+            return self._loop.run_until_complete(self.backend.aexecute(calls, ordered=ordered))
+        return self.backend.execute(calls, ordered=ordered)
 
     def do(self, partition: bytes, *ops: Op, op_id: bytes | None = None) -> Any:
         """Apply one batch."""
@@ -58,13 +61,9 @@ class Worker:
         return dict(self.do(partition, Range(b"", None))[0])
 
     def copy(self, source: bytes, target: bytes, *ops: Op, op_id: bytes | None = None) -> Any:
-        """Copy a partition."""
-        self.touched |= {source, target}
-
-        def plan() -> Plan[Outcome]:
-            return (yield Copy(source, target, Batch(*ops, op_id=op_id)))[0]
-
-        return self.run(plan())
+        """Copy a partition and apply a batch to the copy."""
+        self.touched.add(source)
+        return self.execute(Call(target, Batch(*ops, op_id=op_id), source))[0]
 
     def close(self) -> None:
         """Close the backend the way it was used."""

@@ -1,4 +1,4 @@
-"""Partitions in plain Redis (6.2 or newer, Valkey, managed offers): one server, Sentinel, or Cluster.
+"""Partitions in plain Redis (6.2 or newer): one server, Sentinel, or Cluster.
 
     commands   a batch as Redis commands, replies as outcomes      script.lua   the guarded batch itself
     delivery   sending, redirections, retries, as a generator      topology     which server holds which slot
@@ -13,15 +13,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from redis.crc import key_slot
+from redis.exceptions import RedisError
 
-from ...errors import BackendClosed, ConfigurationError
-from ...ops import Batch, Call, Outcome
-from ..base import Answer, Backend, refuse_copy, settle
-from .commands import Dump, Parcel, Prepared, partition_key
-from .delivery import deliver
+from ...errors import BackendClosed, ConfigurationError, OutcomeUnknown, SessionStoreError
+from ...ops import Call
+from ..base import Answer, Backend, is_stop, not_tried, refuse_copies
+from .commands import Bundle, Dump, Prepared, partition_key
+from .delivery import deliver, refusal
 from .sources import Source, from_clients, from_url
 from .steps import Steps
 from .topology import Topology
@@ -84,54 +84,85 @@ class RedisBackend(Backend):
         self._topology = Topology(source.seeds)
         self._sync = SyncWire(source.sync_pool, max_connections) if source.sync_pool else None
         self._lock = threading.Lock()
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncWire] = WeakKeyDictionary()
+        self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
 
     def __repr__(self) -> str:
         return f"RedisBackend(prefix={self._prefix!r}, cluster={self._topology.cluster})"
 
     def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
-        return self._wire().drive(self._deliver(self._prepare(calls), ordered))
+        refuse_copies(calls)
+        return self._wire().drive(self._execute(calls, ordered))
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
-        return await self._async_wire().drive(self._deliver(self._prepare(calls), ordered))
-
-    def copy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`. One trip, or two when the partitions live in different slots of a cluster."""
-        refuse_copy(source, target, batch)
-        return self._wire().drive(self._copy(source, target, batch))
-
-    async def acopy(self, source: bytes, target: bytes, batch: Batch) -> Outcome:
-        """See `Backend.copy`."""
-        refuse_copy(source, target, batch)
-        return await self._async_wire().drive(self._copy(source, target, batch))
+        refuse_copies(calls)
+        return await self._async_wire().drive(self._execute(calls, ordered))
 
     def close(self) -> None:
         """Close the connections of sync callers. Those of an event loop are closed by `aclose` on it."""
         self._closed = True
-        if self._sync and self._source.owns_sync:
-            self._sync.close()
+        if self._sync:
+            self._sync.close(self._source.owns_sync)
 
     async def aclose(self) -> None:
         """Close the connections of sync callers and of the running event loop."""
         self.close()
         wire = self._loops.pop(asyncio.get_running_loop(), None)
-        if wire and self._source.owns_async:
-            await wire.close()
+        if wire:
+            await wire.close(self._source.owns_async)
 
-    def _prepare(self, calls: Sequence[Call]) -> list[Prepared]:
-        return [Prepared(self._key(partition), batch) for partition, batch in calls]
+    def _execute(self, calls: Sequence[Call], ordered: bool) -> Steps[list[Answer]]:
+        if not ordered or len(calls) < 2:
+            prepared = yield from self._prepare(calls)
+            sendable = [one for one in prepared if isinstance(one, Prepared)]
+            outcomes = iter((yield from deliver(self._topology, sendable, self._patience)))
+            return [next(outcomes) if isinstance(one, Prepared) else one for one in prepared]
+        if not self._topology.cluster:
+            return (yield from self._in_order(calls))
+        answers: list[Answer] = []
+        for call in calls:  # no script may reach over slots
+            if answers and is_stop(answers[-1]):
+                answers.append(not_tried(answers[-1]))
+            else:
+                answers += yield from self._execute([call], False)
+        return answers
 
-    def _deliver(self, batches: Sequence[Parcel], ordered: bool = False) -> Steps[list[Answer]]:
-        return deliver(self._topology, batches, ordered=ordered, patience=self._patience)
+    def _in_order(self, calls: Sequence[Call]) -> Steps[list[Answer]]:
+        """Ordered calls for one server, in one trip."""
+        prepared = [self._prepared(call) for call in calls]
+        (outcome,) = yield from deliver(self._topology, [Bundle(prepared)], self._patience)
+        if isinstance(outcome, OutcomeUnknown):
+            return [outcome] * len(calls)
+        parts = outcome if isinstance(outcome, list) else [outcome] + [None] * (len(calls) - 1)
+        answers: list[Answer] = []
+        for part in parts:
+            if part is None:
+                answers.append(not_tried(answers[-1]))
+            else:
+                answers.append(refusal(part) if isinstance(part, RedisError) else part)
+        return answers
 
-    def _copy(self, source: bytes, target: bytes, batch: Batch) -> Steps[Outcome]:
-        origin, key = self._key(source), self._key(target)
-        if not self._topology.cluster or key_slot(origin) == key_slot(key):
-            return settle((yield from self._deliver([Prepared(key, batch, source=origin)])))[0]
-        (dump,) = settle((yield from self._deliver([Dump(origin)])))
-        return settle((yield from self._deliver([Prepared(key, batch, dump=Dump.read(dump))])))[0]
+    def _prepare(self, calls: Sequence[Call]) -> Steps[list[Prepared | SessionStoreError]]:
+        """The calls as commands. To copy out of another slot, the source has to be fetched first."""
+        prepared: list[Prepared | SessionStoreError] = []
+        for call in calls:
+            if call.source is None or not self._topology.cluster or self._share_a_slot(call.source, call.partition):
+                prepared.append(self._prepared(call))
+                continue
+            (dump,) = yield from deliver(self._topology, [Dump(self._key(call.source))], self._patience)
+            if isinstance(dump, SessionStoreError):
+                prepared.append(dump)
+            else:
+                prepared.append(Prepared(self._key(call.partition), call.batch, dump=dump[0]))
+        return prepared
+
+    def _prepared(self, call: Call) -> Prepared:
+        source = None if call.source is None else self._key(call.source)
+        return Prepared(self._key(call.partition), call.batch, source)
+
+    def _share_a_slot(self, one: bytes, other: bytes) -> bool:
+        return bool(key_slot(self._key(one)) == key_slot(self._key(other)))
 
     def _key(self, partition: bytes) -> bytes:
         return partition_key(self._prefix.encode(), partition)
@@ -149,8 +180,10 @@ class RedisBackend(Backend):
         if self._source.async_pool is None:
             raise ConfigurationError("this backend was given a sync client alone: give async_client=, or use from_url")
         loop = asyncio.get_running_loop()
-        with self._lock:
-            wire = self._loops.get(loop)
-            if wire is None:
+        wire = self._loops.get(loop)
+        if wire is None:
+            with self._lock:
+                for ended in [known for known in self._loops if known.is_closed()]:
+                    del self._loops[ended]  # nobody can wait on its connections any more
                 wire = self._loops[loop] = AsyncWire(self._source.async_pool, self._most)
-            return wire
+        return wire

@@ -14,6 +14,8 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Protocol, TypeAlias
 
+from redis.exceptions import ResponseError
+
 from ... import keys
 from ...errors import CorruptData
 from ...ops import (
@@ -29,6 +31,7 @@ from ...ops import (
     Entries,
     Entry,
     Expect,
+    ExpectEmpty,
     ExpectLease,
     Expire,
     Forget,
@@ -64,15 +67,16 @@ def partition_key(prefix: bytes, partition: bytes) -> bytes:
 
 
 class Parcel(Protocol):
-    """Something for one key: `commands` to send as one transaction, `outcome` to understand the replies."""
+    """Something for one server: `commands` to send as one transaction, `outcome` to understand the replies."""
 
     key: bytes
-    batch: Batch
+    writes: bool
+    repeatable: bool
 
     def commands(self, load: bool = False) -> list[Command]:
         """The commands; with `load`, the script itself instead of its name."""
 
-    def outcome(self, replies: Sequence[Any]) -> Outcome:
+    def outcome(self, replies: Sequence[Any]) -> Any:
         """What the replies say. Raises `CorruptData` when a row was not what the batch needs."""
 
     def together(self) -> Parcel | None:
@@ -80,46 +84,43 @@ class Parcel(Protocol):
 
 
 class Dump:
-    """The bytes of a whole partition, for a copy into another slot."""
+    """The bytes of a whole partition, for a copy into another slot: `outcome` is b"" when there is nothing."""
+
+    writes = False
+    repeatable = True
 
     def __init__(self, key: bytes) -> None:
         self.key = key
-        self.batch = Batch()
 
     def commands(self, load: bool = False) -> list[Command]:
         """See `Parcel`."""
         users = ("ZLEXCOUNT", self.key, b"[" + keys.SYSTEM[1], b"+")
         return [("MULTI",), users, ("DUMP", self.key), ("EXEC",)]
 
-    def outcome(self, replies: Sequence[Any]) -> Outcome:
+    def outcome(self, replies: Sequence[Any]) -> list[Any]:
         """See `Parcel`."""
-        found: list[Any] = replies[-1]
-        return found
+        users, dump = replies[-1]
+        return [dump if users else b""]
 
     def together(self) -> None:
         """See `Parcel`."""
         return
 
-    @staticmethod
-    def read(outcome: Outcome) -> bytes:
-        """The dump in the outcome; empty when there is nothing but system rows."""
-        assert not isinstance(outcome, Conflict)
-        users, dump = outcome
-        return dump if users else b""
-
 
 class Prepared:
-    """A batch, with a partition to copy first if there is one; see `Parcel`."""
+    """A call: a batch, with a partition to copy first if there is one; see `Parcel`."""
 
     def __init__(
         self, key: bytes, batch: Batch, source: bytes | None = None, dump: bytes | None = None, *, apart: bool = True
     ) -> None:
         self.key = key
-        self.batch = batch
+        copying = source is not None or dump is not None
+        self.writes = batch.writes or copying
+        self.repeatable = batch.repeatable and (batch.op_id is not None or not copying)
+        self._batch = batch
         self._origin = source, dump
         ops = batch.ops
         writes = [index for index, op in enumerate(ops) if type(op) in WRITES]
-        copying = source is not None or dump is not None
         scripted = bool(writes) or copying or not apart or any(map(_needs_script, ops))
         first, last = (writes[0], writes[-1]) if writes else (len(ops), -1)
         first = 0 if copying else first  # the copy comes before all
@@ -133,30 +134,31 @@ class Prepared:
                 self._after.append(index)
             else:
                 self._inside.append(index)
-        self._script: Command | None = None
+        self.names: Command = (key,) if source is None else (key, source)
+        self.words: Command = ()
         if scripted:
             mode: Command = ("copy", b"") if source is not None else ("", b"") if dump is None else ("restore", dump)
-            names = (key,) if source is None else (key, source)
-            head: Command = (len(names), *names, os.urandom(16), (batch.op_id or b"").hex(), *mode)
-            self._script = head + tuple([part for index in self._inside for part in _words(ops[index])])
+            once = (batch.op_id or b"") if self.writes else b""
+            inside = [part for index in self._inside for part in _words(ops[index])]
+            self.words = (len(inside) + 4, os.urandom(16), once.hex(), *mode, *inside)
 
     def commands(self, load: bool = False) -> list[Command]:
         """See `Parcel`."""
-        plain = self.batch.ops
-        commands = [_plain(self.key, plain[index]) for index in self._before]
-        if self._script:
-            commands.append(("EVAL", SCRIPT, *self._script) if load else ("EVALSHA", SHA, *self._script))
-        commands += [_plain(self.key, plain[index]) for index in self._after]
+        ops = self._batch.ops
+        commands = [_plain(self.key, ops[index]) for index in self._before]
+        if self.words:
+            commands.append(_script(load, [self]))
+        commands += [_plain(self.key, ops[index]) for index in self._after]
         return commands if len(commands) == 1 else [("MULTI",), *commands, ("EXEC",)]
 
     def outcome(self, replies: Sequence[Any]) -> Outcome:
         """See `Parcel`."""
         if len(replies) > 1:
             replies = replies[-1]  # what EXEC brought
-        answers: list[Any] = [None] * len(self.batch.ops)
+        answers: list[Any] = [None] * len(self._batch.ops)
         for index, reply in zip(self._before, replies, strict=False):
             answers[index] = reply
-        if self._script:
+        if self.words:
             mark, *inside = replies[len(self._before)]
             if mark == b"!":
                 return Conflict(self._inside[inside[0] - 1] if inside[0] else -1)
@@ -166,17 +168,60 @@ class Prepared:
                 answers[index] = reply
         for index, reply in zip(reversed(self._after), reversed(replies), strict=False):
             answers[index] = reply
-        return [_reply(op, answer) for op, answer in zip(self.batch.ops, answers, strict=True)]
+        return [_reply(op, answer) for op, answer in zip(self._batch.ops, answers, strict=True)]
 
     def together(self) -> Prepared | None:
         """See `Parcel`."""
         if not self._before and not self._after:
             return None
-        return Prepared(self.key, self.batch, *self._origin, apart=False)
+        return Prepared(self.key, self._batch, *self._origin, apart=False)
+
+
+class Bundle:
+    """Ordered calls for one server, as one command: each is done only when those before it were applied.
+
+    `outcome` is a list with what became of each: an outcome, an error, or None for one that was not tried.
+    """
+
+    def __init__(self, calls: Sequence[Prepared]) -> None:
+        self.key = calls[0].key
+        self.writes = any(call.writes for call in calls)
+        self.repeatable = all(call.repeatable for call in calls)
+        self._calls = [call.together() or call for call in calls]
+
+    def commands(self, load: bool = False) -> list[Command]:
+        """See `Parcel`."""
+        return [_script(load, self._calls)]
+
+    def outcome(self, replies: Sequence[Any]) -> list[Any]:
+        """See `Parcel`."""
+        parts = replies[0] if len(self._calls) > 1 else replies
+        outcomes: list[Any] = []
+        for call, part in zip(self._calls, parts, strict=True):
+            if part[0] == b"-":
+                outcomes.append(None)
+            elif part[0] == b"x":
+                outcomes.append(ResponseError(part[1].decode("utf-8", "replace")))
+            else:
+                try:
+                    outcomes.append(call.outcome([part]))
+                except CorruptData as exc:
+                    outcomes.append(exc)
+        return outcomes
+
+    def together(self) -> None:
+        """See `Parcel`."""
+        return
+
+
+def _script(load: bool, calls: Sequence[Prepared]) -> Command:
+    names = [name for call in calls for name in call.names]
+    words = [word for call in calls for word in call.words]
+    return (*(("EVAL", SCRIPT) if load else ("EVALSHA", SHA)), len(names), *names, len(calls), *words)
 
 
 def _needs_script(op: Op) -> bool:
-    return isinstance(op, (Expect, ExpectLease, Page, Tally)) or (isinstance(op, Range) and op.follow)
+    return isinstance(op, (Expect, ExpectLease, ExpectEmpty, Page, Tally)) or (isinstance(op, Range) and op.follow)
 
 
 def _is_long(op: Op) -> bool:
@@ -232,6 +277,8 @@ def _words(op: Op) -> Command:
             return ("Q", key, *(("e", state) if isinstance(state, str) else ("p" if state else "a", "")))
         case ExpectLease(token):
             return ("L", token)
+        case ExpectEmpty(lo, hi):
+            return ("M", *_span(lo, hi))
         case Lease(token, ttl):
             return ("T", token, ttl)
         case Touch(name, at, expires, ttl, runs):

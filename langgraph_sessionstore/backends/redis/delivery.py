@@ -4,7 +4,7 @@ Rule 1: the transactions for one server travel in one trip, in their order.
 Rule 2: what certainly was not applied (no connection, MOVED, ASK, LOADING, a lost script ...) is sent again
         until `patience` ends.
 Rule 3: what may have been applied, because the connection broke before its answer, is sent again only if it is
-        `repeatable`: reads, plain puts, and batches with an operation id. Otherwise it is `OutcomeUnknown`.
+        `repeatable` (see `ops.Batch`). Otherwise it is `OutcomeUnknown`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from itertools import chain
+from typing import Any
 
 from redis.exceptions import (
     AskError,
@@ -27,80 +27,90 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from ...errors import BackendError, BackendFull, BackendUnavailable, CorruptData, ForeignStorage, OutcomeUnknown
-from ..base import Answer
+from ...errors import (
+    BackendClosed,
+    BackendError,
+    BackendFull,
+    BackendUnavailable,
+    CorruptData,
+    ForeignStorage,
+    OutcomeUnknown,
+)
 from .commands import Command, Parcel
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
 from .topology import Topology
 
-HOPS = 8  # so many redirections in a row are followed without a pause
+HOPS = 8  # so many redirections in a row are followed without a pause, and do not count as waiting
+_REDIRECTED = (MovedError, AskError, NoScriptError)
 _LATER = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
-_REFUSED = (AuthenticationError, AuthorizationError)
+_FINAL = (AuthenticationError, AuthorizationError, BackendClosed)
 
 
 class _Job:
-    """One prepared batch on its way."""
+    """One parcel on its way."""
 
-    def __init__(self, prepared: Parcel) -> None:
-        self.prepared = prepared
-        self.answer: Answer | None = None
+    def __init__(self, parcel: Parcel) -> None:
+        self.parcel = parcel
+        self.answer: Any = None
         self.load = False  # the server does not know the script: send it along
         self.ask: Address | None = None  # where the next attempt goes, while a slot is moving
         self.perhaps = False  # an attempt may have been applied
         self.trouble: Exception | None = None  # what the last attempt met
 
-    def commands(self) -> list[Command]:
-        commands = self.prepared.commands(self.load)
-        return [("ASKING",), *commands] if self.ask else commands
 
-
-def deliver(topology: Topology, batches: Sequence[Parcel], *, ordered: bool, patience: float) -> Steps[list[Answer]]:
-    """Deliver all batches and return their answers."""
-    jobs = [_Job(prepared) for prepared in batches]
+def deliver(topology: Topology, parcels: Sequence[Parcel], patience: float) -> Steps[list[Any]]:
+    """Deliver all parcels and return what became of each: its outcome or an error."""
+    jobs = [_Job(parcel) for parcel in parcels]
     deadline = time.monotonic() + patience
-    attempt = 0
+    hops = waits = 0
     while pending := [job for job in jobs if job.answer is None]:
-        if ordered and any(isinstance(job.answer, BackendError) for job in jobs):
-            for job in pending:
-                job.answer = BackendUnavailable("not tried: a call before it could not be done")
-            break
         if topology.stale:
             yield from topology.refresh()
-        routes = _routes(topology, pending, ordered)
+        routes = _routes(topology, pending)
         if routes:
-            sent = [[job.commands() for job in group] for group in routes.values()]
-            arrivals = yield Trips(
-                [Trip(address, [*chain.from_iterable(parts)]) for address, parts in zip(routes, sent, strict=True)]
-            )
+            sent = [_commands(group) for group in routes.values()]
+            trips = [
+                Trip(address, [command for part in parts for command in part])
+                for address, parts in zip(routes, sent, strict=True)
+            ]
+            arrivals = yield Trips(trips)
             for group, parts, arrival in zip(routes.values(), sent, arrivals, strict=True):
                 _receive(topology, group, [len(part) for part in parts], arrival)
-        pending = [job for job in pending if job.answer is None and job.trouble]
-        if pending and time.monotonic() > deadline:
+        pending = [job for job in pending if job.answer is None]
+        if hops < HOPS and all(isinstance(job.trouble, _REDIRECTED) for job in pending):
+            hops += 1
+        elif time.monotonic() > deadline:
             for job in pending:
                 job.answer = _give_up(job, patience)
-        elif any(not isinstance(job.trouble, (MovedError, AskError, NoScriptError)) for job in pending) or (
-            pending and attempt >= HOPS
-        ):
-            yield Pause(random.uniform(0.5, 1.0) * min(0.005 * 2**attempt, 0.5))
-        attempt += 1
-    return [job.answer for job in jobs if job.answer is not None]
+        else:
+            yield Pause(random.uniform(0.5, 1.0) * min(0.005 * 2 ** min(waits, 10), 0.5))
+            waits += 1
+            hops = 0
+    return [job.answer for job in jobs]
 
 
-def _routes(topology: Topology, pending: list[_Job], ordered: bool) -> dict[Address | None, list[_Job]]:
-    """Who goes where in the next trips; when the order counts, only the first server's share."""
+def _routes(topology: Topology, pending: list[_Job]) -> dict[Address | None, list[_Job]]:
+    """Who goes where in the next trips."""
     routes: dict[Address | None, list[_Job]] = {}
     for job in pending:
-        address = job.ask or topology.address(job.prepared.key)
+        address = job.ask or topology.address(job.parcel.key)
         if topology.cluster and address is None:
             job.trouble = topology.trouble or ClusterDownError("no server holds this slot")
             topology.stale = True
-            if ordered:
-                break
-        elif ordered and routes and address not in routes:
-            break
         else:
             routes.setdefault(address, []).append(job)
     return routes
+
+
+def _commands(group: list[_Job]) -> list[list[Command]]:
+    """The commands of every job; the script itself goes along once, when the server has lost it."""
+    parts = []
+    loading = True
+    for job in group:
+        commands = job.parcel.commands(job.load and loading)
+        loading = loading and not job.load
+        parts.append([("ASKING",), *commands] if job.ask else commands)
+    return parts
 
 
 def _receive(topology: Topology, group: list[_Job], sizes: list[int], arrival: Arrival) -> None:
@@ -118,7 +128,7 @@ def _receive(topology: Topology, group: list[_Job], sizes: list[int], arrival: A
             _lost(topology, job, arrival.lost, arrival.sent)
         else:
             try:
-                job.answer = job.prepared.outcome(replies[1:] if asked else replies)
+                job.answer = job.parcel.outcome(replies[1:] if asked else replies)
             except CorruptData as exc:
                 job.answer = exc
 
@@ -135,35 +145,43 @@ def _refused(topology: Topology, job: _Job, error: Exception) -> None:
         job.load = True
     elif isinstance(error, _LATER) or any(sign in text for sign in ("READONLY", "NOREPLICAS", "BUSY ")):
         topology.stale = topology.cluster
-    elif _is_full(text) and (parcel := job.prepared.together()):
-        job.prepared = parcel
+    elif _is_full(text) and (parcel := job.parcel.together()):
+        job.parcel = parcel
     elif job.perhaps:
         job.answer = _unknown(job)
     else:
-        kind: type[BackendError] = BackendError
-        if _is_full(text):
-            kind = BackendFull
-        elif "WRONGTYPE" in text:
-            kind = ForeignStorage
-        job.answer = kind(f"Redis refused a batch: {text}")
-        job.answer.__cause__ = error
-
-
-def _is_full(text: str) -> bool:
-    return "OutOfMemory" in text or "OOM " in text
+        job.answer = refusal(error)
 
 
 def _lost(topology: Topology, job: _Job, lost: Exception, sent: bool) -> None:
     """The connection broke before this job's last reply."""
     job.trouble = lost
     topology.stale = topology.cluster
-    if isinstance(lost, _REFUSED) and not sent:
-        job.answer = BackendError(f"Redis does not let us in: {lost}")
-        job.answer.__cause__ = lost
-        return
-    job.perhaps |= sent and job.prepared.batch.writes
-    if job.perhaps and not job.prepared.batch.repeatable:
+    job.perhaps |= sent and job.parcel.writes
+    if job.perhaps and not job.parcel.repeatable:
         job.answer = _unknown(job)
+    elif isinstance(lost, _FINAL) and not sent:
+        job.answer = _unknown(job) if job.perhaps else refusal(lost)
+
+
+def refusal(error: Exception) -> BackendError:
+    """The only place where an error of Redis, or of a log-in, becomes ours."""
+    if isinstance(error, BackendClosed):
+        return error
+    text = f"{type(error).__name__}: {error}"
+    kind: type[BackendError] = BackendError
+    if _is_full(text):
+        kind = BackendFull
+    elif "WRONGTYPE" in text:
+        kind = ForeignStorage
+    does = "does not let us in" if isinstance(error, _FINAL) else "refused a batch"
+    refused = kind(f"Redis {does}: {text}")
+    refused.__cause__ = error
+    return refused
+
+
+def _is_full(text: str) -> bool:
+    return "OutOfMemory" in text or "OOM " in text
 
 
 def _give_up(job: _Job, patience: float) -> BackendError:

@@ -1,28 +1,30 @@
--- One guarded batch on one partition. What an operation means is written in ops.py; apply.py is this in Python.
+-- Guarded batches. What an operation means is written in ops/operations.py; apply.py is this in Python.
 --
--- KEYS[1]  the partition: a sorted set, every score 0, member = key .. '\0' .. value; keys hold no NUL,
---          so members sort by key, and one key has at most one member
--- KEYS[2]  the partition to copy first, when ARGV[3] is 'copy'
--- ARGV[1]  a fresh incarnation id
--- ARGV[2]  the operation id in hex, or ''
--- ARGV[3]  '' | 'copy' | 'restore'; ARGV[4] holds the dump for 'restore', '' for none
--- ARGV[5]  and on: the operations, each a letter and its arguments (ARITY)
+-- KEYS     for each batch the partition, a sorted set: every score 0, member = key .. '\0' .. value; keys hold no NUL,
+--          so members sort by key, and one key has at most one member. When it is to be a copy: the source behind it
+-- ARGV[1]  how many batches. They are done in order, up to the first that is not applied
+--          for each batch:
+--          how many arguments it has | a fresh incarnation id | the operation id in hex, or ''
+--          '' | 'copy' | 'restore' | the dump for 'restore', '' for none
+--          the operations, each a letter and its arguments (ARITY)
 --
--- Reply: {'=', reply, ...} | {'!', number of the guard that failed} | {'#', what is wrong with a row}
--- Rule: everything is checked before the first write. Redis refuses a script for lack of memory only as long as it has not
--- written, so a batch that may grow begins with a write that needs memory and changes nothing.
+-- Reply for a batch: {'=', reply, ...} | {'!', number of the guard that failed} | {'#', what is wrong with a row}
+--          {'x', error of Redis} | {'-'} not tried. Of one batch it is the reply, of several a list of them.
+-- Rule: everything in a batch is checked before its first write. Redis refuses a script for lack of memory only as long
+-- as it has not written, so a batch that may grow begins with a write that needs memory and changes nothing.
 
-local K = KEYS[1]
+local K, FRESH, OPERATION -- of the batch that is being done
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
-  G = 1, R = 6, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, T = 2, t = 5, f = 1,
-  p = 5, y = 1,
+  G = 1, R = 6, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 5,
+  f = 1, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
 local SYSTEM_END, INCARNATION, LEASE, OPERATIONS = '\3', '\2i', '\2l', '\2o'
-local GENERATION_MS, PURGE, FOLLOW_BYTES = 300000, 100, 65536
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local exists = nil -- whether the partition has rows; nil: not asked yet
+local GENERATION_MS, PURGE, PURGE_RUNS, FOLLOW_BYTES, FOLLOW_SPANS = 300000, 100, 1000, 65536, 1024
+local COUNTER_LIMIT = 9007199254740991
 
 local function int(n) return string.format('%.0f', n) end
 local function hex12(n) return string.format('%012x', n) end
@@ -35,7 +37,8 @@ end
 
 local function get(key)
   local member = find(key)[1]
-  return member and string.sub(member, #key + 2)
+  if member then return string.sub(member, #key + 2) end
+  return nil
 end
 
 local function delete(key)
@@ -62,9 +65,16 @@ local function keys_between(lo, hi, most) -- '' for most: all
   return found
 end
 
-local function begin()
-  if exists == nil then exists = redis.call('EXISTS', K) == 1 end
-  if not exists then set(INCARNATION, ARGV[1]) end
+local function is_there()
+  if exists == nil then exists = get(INCARNATION) ~= nil end
+  return exists
+end
+
+local function begin() -- give a partition that does not exist yet its incarnation, and no end
+  if not is_there() then
+    set(INCARNATION, FRESH)
+    redis.call('PERSIST', K)
+  end
   exists = true
 end
 
@@ -72,45 +82,59 @@ end
 
 local function lease_owner()
   local row = get(LEASE)
-  if row and tonumber(string.sub(row, 1, 12), 16) > now then return string.sub(row, 13) end
+  if not row then return '' end
+  if #string.match(row, '^%x*') < 12 then return nil, 'the lease of the partition is damaged' end
+  if tonumber(string.sub(row, 1, 12), 16) > now then return string.sub(row, 13) end
   return ''
 end
 
 local function counter(key) -- nil: there is a row, and it is not a counter
   local value = get(key)
   if not value then return 0 end
-  return #value <= 17 and string.match(value, '^%-?%d+$') and tonumber(value)
+  local number = #value <= 17 and string.match(value, '^%-?%d+$') and tonumber(value)
+  return number and math.abs(number) <= COUNTER_LIMIT and number
 end
 
-local function holds(op, at)
+local function holds(op, at) -- whether a guard holds, and what is wrong with the row that it needs
   if op == 'Q' then
     local value, state = get(ARGV[at + 1]), ARGV[at + 2]
     if state == 'p' then return value ~= nil end
     if state == 'a' then return value == nil end
     return value ~= nil and redis.sha1hex(value) == ARGV[at + 3]
+  elseif op == 'M' then
+    return redis.call('ZLEXCOUNT', K, ARGV[at + 1], ARGV[at + 2]) == 0
   elseif op == 'L' then
-    return lease_owner() == ARGV[at + 1]
+    local owner, wrong = lease_owner()
+    return owner == ARGV[at + 1], wrong
   elseif op == 'T' then
-    local owner = lease_owner()
-    return owner == '' or owner == ARGV[at + 1]
+    local owner, wrong = lease_owner()
+    return owner == '' or owner == ARGV[at + 1], wrong
   end
   return true
 end
 
 -- the registry: rows n (record), c (by creation), a (by activity), x (by expiry), r and t (runs); see registry.py
 
-local function forget(name)
+local function record_of(name) -- one that cannot be read counts as none
   local record = get('n' .. name)
-  if not record then return end
-  delete('c' .. string.sub(record, 1, 12) .. name)
-  delete('a' .. string.sub(record, 13, 24) .. name)
-  delete('x' .. string.sub(record, 25) .. name)
+  return record and #record == 36 and string.match(record, '^%x+$')
+end
+
+local function forget(name) -- how many runs it had
+  local record = record_of(name)
+  if record then
+    delete('c' .. string.sub(record, 1, 12) .. name)
+    delete('a' .. string.sub(record, 13, 24) .. name)
+    delete('x' .. string.sub(record, 25) .. name)
+  end
   delete('n' .. name)
-  local runs = 't' .. name .. '\1'
-  for _, key in ipairs(keys_between('[' .. runs, '(t' .. name .. '\2', '')) do
-    delete('r' .. string.sub(key, #runs + 1) .. name)
+  local prefix = 't' .. name .. '\1'
+  local runs = keys_between('[' .. prefix, '(t' .. name .. '\2', '')
+  for _, key in ipairs(runs) do
+    delete('r' .. string.sub(key, #prefix + 1) .. name)
     delete(key)
   end
+  return #runs
 end
 
 local function is_expired(record)
@@ -121,7 +145,7 @@ end
 local function touch(at)
   local name = ARGV[at + 1]
   local moment = ARGV[at + 2] == '' and now or tonumber(ARGV[at + 2])
-  local old = get('n' .. name)
+  local old = record_of(name)
   if old and is_expired(old) then
     forget(name)
     old = nil
@@ -155,7 +179,12 @@ local function touch(at)
 end
 
 local function purge()
-  for _, key in ipairs(keys_between('[x', '(x' .. hex12(now + 1), PURGE)) do forget(string.sub(key, 14)) end
+  local runs = 0
+  for _, key in ipairs(keys_between('[x', '(x' .. hex12(now + 1), PURGE)) do
+    runs = runs + forget(string.sub(key, 14))
+    delete(key)
+    if runs > PURGE_RUNS then break end
+  end
 end
 
 local function page(at)
@@ -169,7 +198,7 @@ local function page(at)
     local key = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
     if #found == tonumber(limit) then reply[1] = key end
     local name = string.sub(key, before + 1)
-    local record = get('n' .. name)
+    local record = record_of(name)
     if record and not is_expired(record) then
       reply[#reply + 1] = name
       reply[#reply + 1] = record
@@ -196,33 +225,36 @@ end
 local function links(member) -- the spans in front of a value, as {lo, hi, ...}; damaged ones are left to the reader
   local at, spans = string.find(member, '\0', 1, true) + 1, {}
   if string.byte(member, at) ~= 0xC1 then return spans end
-  pcall(function()
+  local whole = pcall(function()
     local count
-    count, at = struct.unpack('>H', member, at + 1)
+    count, at = struct.unpack('>I', member, at + 1)
     for i = 1, 2 * count do
-      spans[i], at = struct.unpack('>Hc0', member, at)
+      spans[i], at = struct.unpack('>Ic0', member, at)
     end
   end)
-  return spans
+  return whole and spans or {}
 end
 
 local function follow(rows)
-  local linked, seen, size = {}, {}, 0
+  local linked, seen, spans_read, size = {}, {}, 0, 0
   for _, member in ipairs(rows) do
     local spans = links(member)
     for i = 1, #spans - 1, 2 do
       local lo, hi = '[' .. spans[i], '(' .. spans[i + 1]
       if (string.byte(lo, 2) or 0) < string.byte(SYSTEM_END) then lo = '[' .. SYSTEM_END end
-      local offset = 0
-      while not seen[lo .. hi] do
-        local part = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', offset, 64)
+      local name, offset, step = lo .. '\0' .. hi, 0, 1
+      if not seen[name] then spans_read = spans_read + 1 end
+      if spans_read > FOLLOW_SPANS then return {rows, {}, 0} end
+      while not seen[name] do -- few rows at first: they may be large
+        local part = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', offset, step)
         for _, found in ipairs(part) do
           linked[#linked + 1] = found
           size = size + #found
         end
         if size > FOLLOW_BYTES then return {rows, {}, 0} end
-        offset = offset + 64
-        if #part < 64 then seen[lo .. hi] = true end
+        seen[name] = #part < step
+        offset = offset + step
+        step = math.min(step * 2, 64)
       end
     end
   end
@@ -246,6 +278,7 @@ local READS = {
   C = function(at) return redis.call('ZLEXCOUNT', K, ARGV[at + 1], ARGV[at + 2]) end,
   Q = function() return 0 end,
   L = function() return 0 end,
+  M = function() return 0 end,
   p = page,
   y = function(at) return tally(ARGV[at + 1]) end,
 }
@@ -283,6 +316,7 @@ local WRITES = {
     return sum
   end,
   Z = function()
+    redis.call('ZCARD', K) -- an error when the key is somebody else's
     redis.call('UNLINK', K)
     exists = false
     return 0
@@ -290,8 +324,7 @@ local WRITES = {
   E = function(at)
     local moment = tonumber(ARGV[at + 1])
     if ARGV[at + 2] ~= '' then moment = now + ARGV[at + 2] end
-    exists = redis.call('EXISTS', K) == 1
-    if not exists then return -1 end
+    if not is_there() then return -1 end
     if not moment then
       redis.call('PERSIST', K)
       return -1
@@ -320,79 +353,123 @@ local WRITES = {
   end,
 }
 
--- was this operation id applied before?
+-- operation ids: what the writes of a batch replied, for a while
 
-local function operation(generation) return OPERATIONS .. string.format('%08x', generation) .. ARGV[2] end
+local generation = math.floor(now / GENERATION_MS)
 
-local generation, replay = math.floor(now / GENERATION_MS), nil
-if ARGV[2] ~= '' then
+local function operation(back) return OPERATIONS .. string.format('%08x', generation - back) .. OPERATION end
+
+local function recorded(writes) -- the replies, or nil and what is wrong with their row
   for back = 0, 2 do
-    replay = replay or get(operation(generation - back))
+    local row = get(operation(back))
+    if row then
+      local whole, replies = pcall(cmsgpack.unpack, row)
+      if not whole or type(replies) ~= 'table' then return nil, 'the record of an operation id is damaged' end
+      if #replies ~= writes then return nil, 'this operation id was used for another batch' end
+      return replies
+    end
   end
-  replay = replay and cmsgpack.unpack(replay)
 end
 
--- check everything
-
-local ops, writes, grows, at = {}, 0, false, 5
-while at <= #ARGV do
-  ops[#ops + 1] = at
-  local op = ARGV[at]
-  if WRITES[op] then writes = writes + 1 end
-  grows = grows or GROWS[op]
-  at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
+local function record(written)
+  redis.call('ZREMRANGEBYLEX', K, '[' .. OPERATIONS, '(' .. OPERATIONS .. string.format('%08x', generation - 2))
+  set(operation(0), cmsgpack.pack(written))
+  -- when the batch left nothing, what remembers it shall not stay for ever either
+  if not is_there() then redis.call('PEXPIRE', K, 3 * GENERATION_MS) end
 end
-if replay and #replay ~= writes then return {'#', 'this operation id was used for another batch'} end
-if not replay then
-  for number, place in ipairs(ops) do
-    if not holds(ARGV[place], place) then return {'!', number} end
-  end
+
+local function wrong_counter(places) -- what keeps the counters from being counted on, if anything does
   local sums = {}
-  for _, place in ipairs(ops) do
+  for _, place in ipairs(places) do
     local op, key = ARGV[place], ARGV[place + 1]
     if op == 'A' or op == 'I' then
       local count = sums[key] or counter(key)
-      if not count then return {'#', 'the row at ' .. string.format('%q', key) .. ' is not a counter'} end
-      if op == 'A' and count < 0 then
-        return {'#', 'the row at ' .. string.format('%q', key) .. ' is not a counter of records'}
-      end
+      local name = string.format('%q', key)
+      if not count then return 'the row at ' .. name .. ' is not a counter' end
+      if op == 'A' and count < 0 then return 'the row at ' .. name .. ' is not a counter of records' end
       sums[key] = count + (op == 'I' and ARGV[place + 2] or 1)
-      if math.abs(sums[key]) > 9007199254740991 then
-        return {'#', 'the counter at ' .. string.format('%q', key) .. ' would leave the range of 53 bits'}
+      if math.abs(sums[key]) > COUNTER_LIMIT then
+        return 'the counter at ' .. name .. ' would leave the range of 53 bits'
       end
     end
   end
-  if grows then redis.call('ZADD', K, 'XX', 0, '') end
-  if ARGV[3] == 'copy' then
-    if redis.call('ZLEXCOUNT', KEYS[2], '[' .. SYSTEM_END, '+') == 0 then return {'!', 0} end
-    redis.call('COPY', KEYS[2], K, 'REPLACE')
-    redis.call('PERSIST', K)
-  elseif ARGV[3] == 'restore' then
-    if ARGV[4] == '' then return {'!', 0} end
-    redis.call('RESTORE', K, 0, ARGV[4], 'REPLACE')
+end
+
+local function copy(mode, dump, source) -- whether there was something to copy
+  if mode == 'copy' then
+    if redis.call('ZLEXCOUNT', source, '[' .. SYSTEM_END, '+') == 0 then return false end
+    redis.call('ZCARD', K) -- an error when the key is somebody else's
+    redis.call('COPY', source, K, 'REPLACE')
+  elseif mode == 'restore' then
+    if dump == '' then return false end
+    redis.call('ZCARD', K)
+    redis.call('RESTORE', K, 0, dump, 'REPLACE')
   end
-  if ARGV[3] ~= '' then
+  if mode ~= '' then
     redis.call('ZREMRANGEBYLEX', K, '-', '(' .. SYSTEM_END)
     exists = false
     begin()
   end
+  return true
 end
 
--- apply
-
-local reply, written = {'='}, {}
-for number, place in ipairs(ops) do
-  local op, answer = ARGV[place], nil
-  if READS[op] then
-    answer = READS[op](place)
-  else
-    answer = replay and replay[#written + 1] or WRITES[op](place)
-    written[#written + 1] = answer
+local function apply(at, last, source) -- one batch; its arguments are ARGV[at .. last]
+  FRESH, OPERATION = ARGV[at], ARGV[at + 1]
+  exists = nil
+  local mode, dump = ARGV[at + 2], ARGV[at + 3]
+  local places, writes, grows = {}, 0, false
+  at = at + 4
+  while at <= last do
+    local op = ARGV[at]
+    places[#places + 1] = at
+    if WRITES[op] then writes = writes + 1 end
+    grows = grows or GROWS[op]
+    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
   end
-  reply[number + 1] = answer
+  local replay, wrong
+  if OPERATION ~= '' then
+    replay, wrong = recorded(writes)
+    if wrong then return {'#', wrong} end
+  end
+  if not replay then
+    for number, place in ipairs(places) do
+      local fine, broken = holds(ARGV[place], place)
+      if broken then return {'#', broken} end
+      if not fine then return {'!', number} end
+    end
+    wrong = wrong_counter(places)
+    if wrong then return {'#', wrong} end
+    if grows then redis.call('ZADD', K, 'XX', 0, '') end
+    if not copy(mode, dump, source) then return {'!', 0} end
+  end
+  local reply, written = {'='}, {}
+  for number, place in ipairs(places) do
+    local op, answer = ARGV[place], nil
+    if READS[op] then
+      answer = READS[op](place)
+    else
+      answer = replay and replay[#written + 1] or WRITES[op](place)
+      written[#written + 1] = answer
+    end
+    reply[number + 1] = answer
+  end
+  if OPERATION ~= '' and not replay then record(written) end
+  return reply
 end
-if ARGV[2] ~= '' and not replay and redis.call('EXISTS', K) == 1 then
-  redis.call('ZREMRANGEBYLEX', K, '[' .. OPERATIONS, '(' .. OPERATIONS .. string.format('%08x', generation - 2))
-  set(operation(generation), cmsgpack.pack(written))
+
+local replies, at, key = {}, 2, 1
+for number = 1, tonumber(ARGV[1]) do
+  local last = at + ARGV[at]
+  K = KEYS[key]
+  key = key + (ARGV[at + 3] == 'copy' and 2 or 1)
+  if number == 1 then
+    replies[1] = apply(at + 1, last, KEYS[key - 1])
+  elseif replies[number - 1][1] ~= '=' then
+    replies[number] = {'-'}
+  else -- an error must not take back the answers of those before
+    local whole, reply = pcall(apply, at + 1, last, KEYS[key - 1])
+    replies[number] = whole and reply or {'x', type(reply) == 'table' and reply.err or tostring(reply)}
+  end
+  at = last + 1
 end
-return reply
+return #replies == 1 and replies[1] or replies

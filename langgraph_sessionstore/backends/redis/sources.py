@@ -13,12 +13,10 @@ import redis
 import redis.asyncio as aio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as _AsyncSentinel
-from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel as _Sentinel
-from redis.sentinel import SentinelConnectionPool as SentinelPool
 
 from ...errors import ConfigurationError
 from .steps import Address
@@ -29,6 +27,7 @@ Sentinel: Any = _Sentinel
 AsyncSentinel: Any = _AsyncSentinel
 Kwargs = dict[str, Any]
 TIMEOUTS: Kwargs = {"socket_connect_timeout": 5.0, "socket_timeout": 10.0}
+UNBOUND: Kwargs = {"max_connections": 2**31}  # wires bound the connections, and let those who come later wait
 
 
 class Source(NamedTuple):
@@ -67,10 +66,15 @@ def from_url(url: str, options: Kwargs) -> Source:
                 raise ConfigurationError("a Redis Cluster has no databases: end the URL after the hosts")
             return _cluster(addresses, nodes[0])
         return _sentinel(addresses, path, base == "rediss", nodes[0], watch)
-    except (TypeError, ValueError, redis.RedisError) as exc:
-        if isinstance(exc, ConfigurationError):
-            raise
-        raise ConfigurationError(f"this Redis URL cannot work: {exc}") from exc
+    except ConfigurationError:
+        raise
+    except TypeError as exc:  # names the option that redis-py does not know
+        raise ConfigurationError(f"this Redis URL cannot work: {exc}") from None
+    except (ValueError, redis.RedisError):  # its text may hold a part of the password
+        raise ConfigurationError(
+            "this Redis URL cannot work: check its port, its database, its options; "
+            "/ # ? @ : in a password are written %2F %23 %3F %40 %3A"
+        ) from None
 
 
 def from_clients(client: Any, async_client: Any) -> Source:
@@ -82,7 +86,7 @@ def from_clients(client: Any, async_client: Any) -> Source:
         raise ConfigurationError(f"client is a redis.Redis or redis.RedisCluster, not {type(client).__name__}")
     if not isinstance(async_client, (aio.Redis, aio.RedisCluster, type(None))):
         raise ConfigurationError(
-            f"async_client is a redis.asyncio.Redis or aio.RedisCluster, not {type(async_client).__name__}"
+            f"async_client is a redis.asyncio.Redis or redis.asyncio.RedisCluster, not {type(async_client).__name__}"
         )
     clusters = [isinstance(one, (redis.RedisCluster, aio.RedisCluster)) for one in given]
     if clusters == [True, False] or clusters == [False, True]:
@@ -129,8 +133,8 @@ def _kwargs(url: str) -> Kwargs:
 def _single(url: str) -> Source:
     _kwargs(url)
     return Source(
-        lambda _: redis.ConnectionPool.from_url(url, **{**TIMEOUTS, "retry": _once()}),
-        lambda _: aio.ConnectionPool.from_url(url, **{**TIMEOUTS, "retry": _once_async()}),
+        lambda _: redis.ConnectionPool.from_url(url, **{**TIMEOUTS, **UNBOUND, "retry": _once()}),
+        lambda _: aio.ConnectionPool.from_url(url, **{**TIMEOUTS, **UNBOUND, "retry": _once_async()}),
     )
 
 
@@ -150,7 +154,7 @@ def _node_pools(pool: Any, kwargs: Kwargs) -> MakePool:
 
     def make(address: Address | None) -> Any:
         assert address is not None
-        return pool(host=address[0], port=address[1], **kept)
+        return pool(host=address[0], port=address[1], **{**kept, **UNBOUND})
 
     return make
 
@@ -165,35 +169,13 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
 
     def sync_pool(_: Address | None) -> Any:
         manager = Sentinel(sentinels, sentinel_kwargs=watch)
-        options = {**kwargs, "retry": _once(), "connection_pool_class": _MasterPool}
-        return manager.master_for(service, **options).connection_pool
+        return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once()}).connection_pool
 
     def async_pool(_: Address | None) -> Any:
         manager = AsyncSentinel(sentinels, sentinel_kwargs=watch)
-        options = {**kwargs, "retry": _once_async(), "connection_pool_class": _AsyncMasterPool}
-        return manager.master_for(service, **options).connection_pool
+        return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once_async()}).connection_pool
 
     return Source(sync_pool, async_pool)
-
-
-class _MasterPool(SentinelPool):
-    """Closes the connections to the Sentinels, too, when it is closed."""
-
-    def disconnect(self, inuse_connections: bool = True) -> None:
-        super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                sentinel.connection_pool.disconnect()
-
-
-class _AsyncMasterPool(AsyncSentinelPool):
-    """Closes the connections to the Sentinels, too, when it is closed."""
-
-    async def disconnect(self, inuse_connections: bool = True) -> None:
-        await super().disconnect(inuse_connections)
-        if inuse_connections:
-            for sentinel in self.sentinel_manager.sentinels:
-                await sentinel.connection_pool.disconnect()
 
 
 def _once() -> Retry:

@@ -5,6 +5,8 @@ Rule: the map is a guess. Servers correct it (MOVED), and whatever goes wrong ma
 
 from __future__ import annotations
 
+import random
+
 from redis.crc import key_slot
 
 from .steps import Address, Steps, Trip, Trips
@@ -32,6 +34,7 @@ class Topology:
     def refresh(self) -> Steps[None]:
         """Ask one server after another for the map, until one answers."""
         known = list(dict.fromkeys([*self._slots.values(), *self._seeds]))
+        random.shuffle(known)  # one that has lost touch with the others must not be asked first for ever
         for address in known:
             (arrival,) = yield Trips([Trip(address, [("CLUSTER", "SLOTS")])])
             reply = arrival.lost or arrival.replies[0]
