@@ -39,7 +39,11 @@ def unpack(stored: bytes, place: str) -> Any:
             )
         raise CorruptData(f"{place} holds bytes that this library did not write")
     try:
-        return msgpack.unpackb(stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension)
+        value = msgpack.unpackb(
+            stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension
+        )
+        _check(value)
+        return value
     except Exception as exc:  # msgpack's own errors share no root, and hostile bytes reach them all
         raise CorruptData(f"{place} is damaged: {exc}") from exc
 

@@ -165,7 +165,7 @@ def test_two_hundred_tasks_at_once_need_no_option(redis7: RedisServer, name: byt
         async with open_backend(redis7.url) as backend:
             assert isinstance(backend, RedisBackend)
             calls = [[Call(name, Batch(Append(b"a", b"%d" % n)))] for n in range(200)]
-            answers = await asyncio.gather(*[backend.aexecute(call) for call in calls])
+            answers: list[Any] = await asyncio.gather(*[backend.aexecute(call) for call in calls])
             assert len({answer[0][0] for answer in answers}) == 200
 
     asyncio.run(main())
@@ -598,7 +598,7 @@ def test_a_given_pool_that_is_smaller_still_queues(redis7: RedisServer, name: by
         pool = redis.asyncio.ConnectionPool.from_url(redis7.url, max_connections=2)
         async with redis.asyncio.Redis.from_pool(pool) as client:
             backend = RedisBackend(async_client=client)
-            answers = await asyncio.gather(
+            answers: list[Any] = await asyncio.gather(
                 *[backend.aexecute([Call(name, Batch(Add(b"n", 1), op_id=b"%d" % n))]) for n in range(60)]
             )
             assert sorted(answer[0][0] for answer in answers) == list(range(1, 61))

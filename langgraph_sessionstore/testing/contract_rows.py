@@ -165,7 +165,7 @@ class RowContract:
             calls = [Call(names[0], add), Call(names[1], stop), Call(names[2], add), Call(names[3], Batch(Get(b"n")))]
             answers = worker.answers(*calls, ordered=True)
             assert isinstance(answers[0], list)
-            assert isinstance(answers[1], kinds[0])  # type: ignore[arg-type]
+            assert isinstance(answers[1], kinds[0])
             assert all(answer == kinds[1] or type(answer) is kinds[1] for answer in answers[2:])
             assert worker.do(names[2], Get(b"n")) == [None]
         assert worker.do(names[0], Get(b"n")) == [b"2"]
