@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from langgraph_sessionstore import Backend, keys, open_backend, run
-from langgraph_sessionstore.backends import filesystem, sqlite_rows
+from langgraph_sessionstore.backends import filesystem, sqlite_file
 from langgraph_sessionstore.backends.sorted_map import SortedMap
 from langgraph_sessionstore.ops import Page, Touch, must
 from tests.support.servers import RedisServer
@@ -56,7 +56,7 @@ def counting_filesystem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         db.set_progress_handler(step, 10)
         return db
 
-    original = sqlite_rows.connect
+    original = sqlite_file.connect
     monkeypatch.setattr(filesystem, "connect", connect)
     with open_backend(tmp_path) as backend:
         yield backend, lambda: steps

@@ -1,31 +1,15 @@
-"""The SQLite side of the filesystem backend: the database file, and one partition's rows in it.
+"""One partition's rows in the SQLite database of the filesystem backend.
 
-    partitions   id, name, expires           one line for each partition
-    rows         partition, key, value       ordered by (partition, key), so a partition is one range
-
-Rule: a file that is not ours, or no longer whole, is reported and left as it is.
+partitions   id, name, expires           one line for each partition
+rows         partition, key, value       ordered by (partition, key), so a partition is one range
 """
 
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 from .. import keys
-from ..errors import BackendError, BackendUnavailable, DamagedStorage, ForeignStorage, UnsupportedFormat
 from ..ops import Row
-
-APPLICATION = 0x4C475353  # "LGSS", in the header of the file
-SCHEMA = 1
-_MAGIC = b"SQLite format 3\0"
-_TABLES = f"""
-CREATE TABLE partitions(id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, expires INTEGER);
-CREATE INDEX partitions_expiry ON partitions(expires) WHERE expires IS NOT NULL;
-CREATE TABLE rows(partition INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
-                  PRIMARY KEY(partition, key)) WITHOUT ROWID;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {SCHEMA}
-"""
 
 
 class WriteNeeded(Exception):
@@ -115,49 +99,3 @@ def sweep(db: sqlite3.Connection, now: int, most: int = 16) -> None:
 def _remove(run, number: int) -> None:  # type: ignore[no-untyped-def]
     run("DELETE FROM rows WHERE partition = ?", (number,))
     run("DELETE FROM partitions WHERE id = ?", (number,))
-
-
-def prepare(directory: Path) -> Path:
-    """The database file in this directory, which is made when missing; refuses what is not ours."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as exc:
-        raise ForeignStorage(f"{directory} is not a directory; nothing was changed") from exc
-    except OSError as exc:
-        raise BackendUnavailable(f"cannot make the directory {directory}: {exc.strerror}") from exc
-    file = directory / "sessions.sqlite3"
-    try:
-        with file.open("rb") as opened:
-            head = opened.read(100)
-    except FileNotFoundError:
-        return file
-    except OSError as exc:
-        raise BackendUnavailable(f"cannot read {file}: {exc.strerror}") from exc
-    if head and (len(head) < 100 or not head.startswith(_MAGIC)):
-        raise DamagedStorage(f"{file} is no SQLite database: damaged, or not ours. It was left as it is")
-    if head and int.from_bytes(head[68:72], "big") != APPLICATION:
-        raise ForeignStorage(f"{file} is a SQLite database of another program. It was left as it is")
-    if head and int.from_bytes(head[60:64], "big") > SCHEMA:
-        raise UnsupportedFormat(f"{file} was written by a newer version: upgrade langgraph-sessionstore")
-    return file
-
-
-def connect(file: Path, durability: str) -> sqlite3.Connection:
-    """A connection to the file, which gets its tables when it is empty. May raise "locked": try again."""
-    db = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
-    try:
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            db.execute("BEGIN EXCLUSIVE")
-            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-                for statement in _TABLES.split(";"):
-                    db.execute(statement)
-            db.execute("COMMIT")
-        mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            raise BackendError(f"SQLite cannot keep a write-ahead log at {file}: is this a local disk?")
-        db.execute(f"PRAGMA synchronous = {durability}")
-        db.execute("PRAGMA journal_size_limit = 67108864")
-    except BaseException:
-        db.close()
-        raise
-    return db
