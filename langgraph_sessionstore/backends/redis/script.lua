@@ -468,7 +468,13 @@ for number = 1, tonumber(ARGV[1]) do
     replies[number] = {'-'}
   else -- an error must not take back the answers of those before
     local whole, reply = pcall(apply, at + 1, last, KEYS[key - 1])
-    replies[number] = whole and reply or {'x', type(reply) == 'table' and reply.err or tostring(reply)}
+    if not whole then
+      local text = type(reply) == 'table' and reply.err or tostring(reply)
+      -- then those before it have not written either, or they would have met it
+      if string.find(text, 'READONLY', 1, true) or string.find(text, 'NOREPLICAS', 1, true) then return {err = text} end
+      reply = {'x', text}
+    end
+    replies[number] = reply
   end
   at = last + 1
 end

@@ -168,11 +168,11 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
     kwargs.update(db=int(database or 0), **({"ssl": True} if tls else {}))
 
     def sync_pool(_: Address | None) -> Any:
-        manager = Sentinel(sentinels, sentinel_kwargs=watch)
+        manager = Sentinel(sentinels, sentinel_kwargs={**watch, "retry": _once()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once()}).connection_pool
 
     def async_pool(_: Address | None) -> Any:
-        manager = AsyncSentinel(sentinels, sentinel_kwargs=watch)
+        manager = AsyncSentinel(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once_async()}).connection_pool
 
     return Source(sync_pool, async_pool)

@@ -13,9 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import redis.asyncio.sentinel
+import redis.sentinel
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.connection import Connection
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from ...errors import BackendClosed
@@ -188,11 +193,14 @@ class AsyncWire:
     async def _talk(self, connection: Any, trip: Trip) -> Arrival:
         replies: list[Any] = []
         lost: Exception | None = None
+        read = connection.read_response
+        if isinstance(connection, redis.asyncio.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
+            read = partial(AsyncConnection.read_response, connection)
         try:
             await connection.send_packed_command(_pack(trip.commands))
             while len(replies) < len(trip.commands) and not lost:
                 try:
-                    replies.append(await connection.read_response(disable_decoding=True))
+                    replies.append(await read(disable_decoding=True))
                 except Exception as exc:
                     lost = _sort(exc, replies)
         except Exception as exc:
@@ -206,9 +214,12 @@ class AsyncWire:
 def _read_all(connection: Any, count: int) -> Arrival:
     replies: list[Any] = []
     lost: Exception | None = None
+    read = connection.read_response
+    if isinstance(connection, redis.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
+        read = partial(Connection.read_response, connection)
     while len(replies) < count and not lost:
         try:
-            replies.append(connection.read_response(disable_decoding=True))
+            replies.append(read(disable_decoding=True))
         except Exception as exc:
             lost = _sort(exc, replies)
     return Arrival(replies, lost)
@@ -240,8 +251,6 @@ def _sort(exc: Exception, replies: list[Any]) -> Exception | None:
         return None
     if isinstance(exc, BusyLoadingError):  # a reply, on which redis-py hangs up
         replies.append(exc)
-    elif isinstance(exc.__context__, ReadOnlyError):  # the same, behind Sentinel
-        replies.append(exc.__context__)
     return exc
 
 
