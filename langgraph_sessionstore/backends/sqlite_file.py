@@ -76,6 +76,7 @@ def _examine(file: Path) -> None:
     try:
         db = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
+            db.execute("PRAGMA writable_schema = ON")  # or it minds pages that still stand in the log only
             application, version = _number(db, "application_id"), _number(db, "user_version")
         finally:
             db.close()
