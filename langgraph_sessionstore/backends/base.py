@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TypeAlias
-
-from typing_extensions import Self
+from typing import TypeAlias, TypeVar
 
 from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
 from ..ops import Add, Append, Call, Conflict, Outcome
 
 Answer: TypeAlias = Outcome | SessionStoreError
+BackendT = TypeVar("BackendT", bound="Backend")
 
 
 class Backend(ABC):
@@ -46,13 +45,13 @@ class Backend(ABC):
     async def aclose(self) -> None:
         """The async form of `close`: gives back what belongs to the running event loop, too."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self: BackendT) -> BackendT:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self: BackendT) -> BackendT:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
