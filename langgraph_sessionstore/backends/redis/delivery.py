@@ -74,8 +74,8 @@ def deliver(topology: Topology, parcels: Sequence[Parcel], patience: float) -> S
                 for address, parts in zip(routes, sent, strict=True)
             ]
             arrivals = yield Trips(trips)
-            for group, parts, arrival in zip(routes.values(), sent, arrivals, strict=True):
-                _receive(topology, group, [len(part) for part in parts], arrival)
+            for (address, group), parts, arrival in zip(routes.items(), sent, arrivals, strict=True):
+                _receive(topology, address, group, [len(part) for part in parts], arrival)
         pending = [job for job in pending if job.answer is None]
         if hops < HOPS and all(isinstance(job.trouble, _REDIRECTED) for job in pending):
             hops += 1
@@ -113,19 +113,23 @@ def _commands(group: list[_Job]) -> list[list[Command]]:
     return parts
 
 
-def _receive(topology: Topology, group: list[_Job], sizes: list[int], arrival: Arrival) -> None:
+def _receive(
+    topology: Topology, address: Address | None, group: list[_Job], sizes: list[int], arrival: Arrival
+) -> None:
     """Give every job of a trip its replies, or what became of it."""
     begin = 0
+    if arrival.lost:
+        topology.distrust(address)
     for job, size in zip(group, sizes, strict=True):
         replies = arrival.replies[begin : begin + size]
         begin += size
         asked, job.ask = job.ask is not None, None
         errors = errors_in(replies)
         if errors:
-            _refused(topology, job, errors[0])
+            _refused(topology, address, job, errors[0])
         elif len(replies) < size:
             assert arrival.lost is not None
-            _lost(topology, job, arrival.lost, arrival.sent)
+            _lost(job, arrival.lost, arrival.sent)
         else:
             try:
                 job.answer = job.parcel.outcome(replies[1:] if asked else replies)
@@ -133,18 +137,21 @@ def _receive(topology: Topology, group: list[_Job], sizes: list[int], arrival: A
                 job.answer = exc
 
 
-def _refused(topology: Topology, job: _Job, error: Exception) -> None:
+def _refused(topology: Topology, address: Address | None, job: _Job, error: Exception) -> None:
     """The server answered with an error: this attempt was not applied."""
     job.trouble = error
     text = f"{type(error).__name__}: {error}"
-    if isinstance(error, MovedError):
-        topology.moved(error.slot_id, (error.host, error.port))
-    elif isinstance(error, AskError):
-        job.ask = (error.host, error.port)
+    if isinstance(error, (MovedError, AskError)):
+        # a node that does not know how the other is reached leaves the host out: it is the same one
+        elsewhere = (error.host or (address[0] if address else ""), error.port)
+        if isinstance(error, MovedError):
+            topology.moved(error.slot_id, elsewhere)
+        else:
+            job.ask = elsewhere
     elif isinstance(error, NoScriptError):
         job.load = True
     elif isinstance(error, _LATER) or any(sign in text for sign in ("READONLY", "NOREPLICAS", "BUSY ")):
-        topology.stale = topology.cluster
+        topology.distrust(address)
     elif _is_full(text) and (parcel := job.parcel.together()):
         job.parcel = parcel
     elif job.perhaps:
@@ -153,10 +160,9 @@ def _refused(topology: Topology, job: _Job, error: Exception) -> None:
         job.answer = refusal(error)
 
 
-def _lost(topology: Topology, job: _Job, lost: Exception, sent: bool) -> None:
+def _lost(job: _Job, lost: Exception, sent: bool) -> None:
     """The connection broke before this job's last reply."""
     job.trouble = lost
-    topology.stale = topology.cluster
     job.perhaps |= sent and job.parcel.writes
     if job.perhaps and not job.parcel.repeatable:
         job.answer = _unknown(job)

@@ -6,25 +6,25 @@ Sentinels name now). Connections of a URL do not retry by themselves: `delivery`
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
 import redis
 import redis.asyncio as aio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.asyncio.sentinel import Sentinel as _AsyncSentinel
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.backoff import NoBackoff
 from redis.connection import parse_url as _parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel as _Sentinel
+from redis.sentinel import Sentinel
 
 from ...errors import ConfigurationError
 from .steps import Address
 from .wires import MakePool
 
-parse_url: Any = _parse_url  # these have no type hints
-Sentinel: Any = _Sentinel
-AsyncSentinel: Any = _AsyncSentinel
+parse_url: Any = _parse_url  # has no type hints
 Kwargs = dict[str, Any]
 TIMEOUTS: Kwargs = {"socket_connect_timeout": 5.0, "socket_timeout": 10.0}
 UNBOUND: Kwargs = {"max_connections": 2**31}  # wires bound the connections, and let those who come later wait
@@ -168,14 +168,38 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
     kwargs.update(db=int(database or 0), **({"ssl": True} if tls else {}))
 
     def sync_pool(_: Address | None) -> Any:
-        manager = Sentinel(sentinels, sentinel_kwargs={**watch, "retry": _once()})
+        manager: Any = _Sentinel(sentinels, sentinel_kwargs={**watch, "retry": _once()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once()}).connection_pool
 
     def async_pool(_: Address | None) -> Any:
-        manager = AsyncSentinel(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
+        manager = _AsyncSentinel(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once_async()}).connection_pool
 
     return Source(sync_pool, async_pool)
+
+
+class _Sentinel(Sentinel):
+    """Asks one at a time: redis-py reorders its list of Sentinels while it asks, and loses some otherwise."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._asking = threading.Lock()
+
+    def discover_master(self, service_name: str) -> Any:
+        with self._asking:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+
+
+class _AsyncSentinel(AsyncSentinel):
+    """The same for an event loop."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
+        self._asking = asyncio.Lock()
+
+    async def discover_master(self, service_name: str) -> Any:
+        async with self._asking:
+            return await super().discover_master(service_name)
 
 
 def _once() -> Retry:

@@ -21,6 +21,7 @@ class Topology:
         self.trouble: Exception | None = None  # why the map could not be had
         self._seeds = seeds or []
         self._slots: dict[int, Address] = {}
+        self._distrusted: set[Address] = set()
 
     def address(self, key: bytes) -> Address | None:
         """Where a key lives. In a cluster, None: not known now."""
@@ -31,15 +32,22 @@ class Topology:
         self._slots[slot] = address
         self.stale = True
 
+    def distrust(self, address: Address | None) -> None:
+        """Something went wrong with a server: the map may be old, and others are asked for the new one first."""
+        self.stale = self.cluster
+        if address:
+            self._distrusted.add(address)
+
     def refresh(self) -> Steps[None]:
         """Ask one server after another for the map, until one answers."""
         known = list(dict.fromkeys([*self._slots.values(), *self._seeds]))
-        random.shuffle(known)  # one that has lost touch with the others must not be asked first for ever
-        for address in known:
+        random.shuffle(known)
+        for address in sorted(known, key=self._distrusted.__contains__):
             (arrival,) = yield Trips([Trip(address, [("CLUSTER", "SLOTS")])])
             reply = arrival.lost or arrival.replies[0]
             if isinstance(reply, Exception):
                 self.trouble = reply
+                self._distrusted.add(address)
                 continue
             slots: dict[int, Address] = {}
             for first, last, master, *_ in reply:
@@ -47,5 +55,6 @@ class Topology:
                 slots.update(dict.fromkeys(range(first, last + 1), (host or address[0], master[1])))
             if slots:
                 self._slots, self.trouble, self.stale = slots, None, False
+                self._distrusted.discard(address)
                 return
             self.trouble = ConnectionError(f"the cluster node {address[0]}:{address[1]} knows of no slots")
