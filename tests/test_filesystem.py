@@ -13,7 +13,7 @@ import random
 import sqlite3
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -112,9 +112,13 @@ def raw(directory: Path) -> closing[sqlite3.Connection]:
 def filled(directory: Path, sessions: int = 20) -> Path:
     """A database of many pages."""
     with open_backend(directory) as backend:
-        for n in range(sessions):
-            do(backend, *[Put(keys.encode("row", m), bytes([m]) * 500) for m in range(40)], name=keys.session(f"{n}"))
+        fill(backend, range(sessions))
     return directory / FILE
+
+
+def fill(backend: Backend, sessions: Iterable[int]) -> None:
+    for n in sessions:
+        do(backend, *[Put(keys.encode("row", m), bytes([m]) * 500) for m in range(40)], name=keys.session(f"{n}"))
 
 
 # -- places that are not ours, or no longer whole
@@ -274,6 +278,55 @@ def test_a_damaged_page_spares_the_other_sessions(tmp_path: Path) -> None:
         whole = [answer for answer in answers if isinstance(answer, list) and len(answer[0]) == 40]
         assert 1 <= len(damaged) <= 3
         assert len(damaged) + len(whole) == 20
+
+
+@pytest.mark.parametrize("pages", [1, 2, 50])
+def test_a_killed_checkpoint_costs_nothing(pages: int, tmp_path: Path) -> None:
+    """The first page says how many there are; the others are not all written, but stand in the log."""
+    store, killed = tmp_path / "store", tmp_path / "killed"
+    killed.mkdir()
+    with open_backend(store) as backend:
+        fill(backend, range(20))
+        for name in (FILE, FILE + "-wal"):
+            (killed / name).write_bytes((store / name).read_bytes())
+    data = (store / FILE).read_bytes()
+    with (killed / FILE).open("r+b") as file:
+        assert file.write(data[: pages * 4096]) < len(data)
+    with open_backend(killed) as backend:
+        for n in range(20):
+            assert len(do(backend, Range(b"", None), name=keys.session(f"{n}"))[0]) == 40
+
+
+def test_a_place_whose_making_was_killed_can_be_used(database: type[Database], tmp_path: Path) -> None:
+    """The first page is written, the others are not; the journal says that there were none."""
+    journal: list[bytes] = []
+    database.fail = lambda db: journal.append((tmp_path / f"{FILE}-journal").read_bytes())
+    open_backend(tmp_path).close()
+    page = bytearray((tmp_path / FILE).read_bytes()[:4096])
+    page[18:20] = b"\1\1"  # there was no log yet
+    (tmp_path / FILE).write_bytes(page)
+    mark = bytes.fromhex("d9d505f920a163d7")  # is written last, when all else has reached the disk
+    (tmp_path / f"{FILE}-journal").write_bytes(mark + journal[0][8:])
+    for value in (None, b"1"):
+        with open_backend(tmp_path) as backend:
+            assert do(backend, Get(b"k"), Put(b"k", b"1")) == [value, None]
+
+
+def test_a_place_may_be_opened_while_it_grows(tmp_path: Path) -> None:
+    def grow() -> None:
+        for n in range(50):
+            do(backend, *[Put(keys.encode("row", m), bytes(20_000)) for m in range(40)], name=keys.session(f"{n}"))
+
+    with open_backend(tmp_path) as backend, ThreadPoolExecutor(1) as pool:
+        do(backend, Put(b"k", b"1"))
+        growing = pool.submit(grow)
+        opened = 0
+        while not growing.done():
+            with open_backend(tmp_path) as other:
+                assert do(other, Get(b"k")) == [b"1"]
+            opened += 1
+        growing.result()
+        assert opened > 10
 
 
 def test_no_damage_brings_an_error_of_sqlite_to_the_caller(tmp_path: Path) -> None:
@@ -668,9 +721,11 @@ def test_closing_while_many_wait_answers_them_all(form: str, gate: Gate, tmp_pat
         assert await asyncio.to_thread(gate.reached.wait, SOON)
         if form == "aclose":
             ends = [asyncio.create_task(backend.aclose()) for _ in range(2)]
-            await asyncio.sleep(0)
+            done, _ = await asyncio.wait(ends, timeout=0.1)
+            assert len(done) < len(ends)  # at least one stays until all is done
             gate.open.set()
             await asyncio.gather(*ends)
+            assert not [thread for thread in threading.enumerate() if thread.name.startswith("sessionstore")]
         else:
             gate.open.set()
             backend.close()
