@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
-from tests.support.binaries import find_binary
-from tests.support.outside import OutsideRedis, offered_by_docker, offered_by_environment
-from tests.support.servers import RedisCluster, RedisServer, SentinelGroup
+from support.binaries import find_binary
+from support.outside import OutsideRedis, offered_by_docker, offered_by_environment
+from support.servers import RedisCluster, RedisServer, SentinelGroup
 
 
 def _single(line: str) -> Iterator[OutsideRedis | RedisServer]:

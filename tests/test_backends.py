@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
+from support.servers import RedisCluster, RedisServer, SentinelGroup
 
 from langgraph_sessionstore import open_backend
 from langgraph_sessionstore.backends.memory import MemoryBackend
 from langgraph_sessionstore.backends.redis import RedisBackend
 from langgraph_sessionstore.testing import BackendContract
 from langgraph_sessionstore.testing.worker import Storage
-from tests.support.servers import RedisCluster, RedisServer, SentinelGroup
 
 
 class TestMemory(BackendContract):

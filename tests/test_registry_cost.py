@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.servers import RedisServer
 
 from langgraph_sessionstore import Backend, keys, open_backend, run
 from langgraph_sessionstore.backends import filesystem, sqlite_file
 from langgraph_sessionstore.backends.sorted_map import SortedMap
 from langgraph_sessionstore.ops import Page, Touch, must
-from tests.support.servers import RedisServer
 
 Counting = tuple[Backend, Callable[[], int]]
 QUERIES = [

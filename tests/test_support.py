@@ -16,10 +16,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster as ClusterClient
 from redis.retry import Retry
-
-from tests.support.binaries import KEYS, RedisBinary, RedisNotFound, find_binaries, find_binary
-from tests.support.servers import RedisCluster, RedisServer, SentinelGroup, ServerStartError
-from tests.support.waiting import wait_until
+from support.binaries import KEYS, RedisBinary, RedisNotFound, find_binaries, find_binary
+from support.servers import RedisCluster, RedisServer, SentinelGroup, ServerStartError
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,8 +107,8 @@ def test_taken_port(any_binary: RedisBinary) -> None:
 def test_servers_do_not_outlive_a_killed_test_process(any_binary: RedisBinary) -> None:
     script = (
         "import os, signal\n"
-        "from tests.support.binaries import find_binaries\n"
-        "from tests.support.servers import RedisServer\n"
+        "from support.binaries import find_binaries\n"
+        "from support.servers import RedisServer\n"
         "server = RedisServer(find_binaries()['7'])\n"
         "server.start()\n"
         "print(server.port, server.folder, flush=True)\n"

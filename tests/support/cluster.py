@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from tests.support.binaries import RedisBinary
-from tests.support.cluster_view import SLOTS, agreed_owners, own_line, view_of
-from tests.support.lifecycle import Startable
-from tests.support.process import close_all
-from tests.support.single import QUICK_REPLICATION, RedisServer
-from tests.support.waiting import wait_until
+from support.binaries import RedisBinary
+from support.cluster_view import SLOTS, agreed_owners, own_line, view_of
+from support.lifecycle import Startable
+from support.process import close_all
+from support.single import QUICK_REPLICATION, RedisServer
+from support.waiting import wait_until
 
 NODE_TIMEOUT_MS = 2000
 FORM_TIMEOUT = 40.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tests.support.single import RedisServer
+from support.single import RedisServer
 
 SLOTS = 16384
 

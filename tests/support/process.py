@@ -17,11 +17,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support import reaper
-from tests.support.binaries import RedisBinary
-from tests.support.lifecycle import Startable
-from tests.support.ports import HOST, free_port
-from tests.support.resp import ReplyError, ask
+from support import reaper
+from support.binaries import RedisBinary
+from support.lifecycle import Startable
+from support.ports import HOST, free_port
+from support.resp import ReplyError, ask
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0

@@ -13,8 +13,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from tests.support.proxy_counters import Counters
-from tests.support.proxy_link import PATIENCE, Link, close_hard, deliver, receive, within
+from support.proxy_counters import Counters
+from support.proxy_link import PATIENCE, Link, close_hard, deliver, receive, within
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # in `typing` only since Python 3.11

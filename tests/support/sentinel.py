@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.support.binaries import RedisBinary
-from tests.support.lifecycle import Startable
-from tests.support.process import ServerProcess, close_all
-from tests.support.single import QUICK_REPLICATION, RedisServer
-from tests.support.waiting import wait_until
+from support.binaries import RedisBinary
+from support.lifecycle import Startable
+from support.process import ServerProcess, close_all
+from support.single import QUICK_REPLICATION, RedisServer
+from support.waiting import wait_until
 
 SERVICE = "main"
 # Sentinels ping once a second; with a limit of one second they now and then take a master that has just been

@@ -3,9 +3,9 @@
 Rule: tests import servers from here; what each of them does is said in its own file.
 """
 
-from tests.support.cluster import RedisCluster
-from tests.support.process import ServerStartError
-from tests.support.sentinel import SentinelGroup
-from tests.support.single import RedisServer
+from support.cluster import RedisCluster
+from support.process import ServerStartError
+from support.sentinel import SentinelGroup
+from support.single import RedisServer
 
 __all__ = ["RedisCluster", "RedisServer", "SentinelGroup", "ServerStartError"]

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import redis
-
-from tests.support.binaries import RedisBinary
-from tests.support.process import ServerProcess
+from support.binaries import RedisBinary
+from support.process import ServerProcess
 
 # A replica is in step within milliseconds this way, instead of seconds.
 QUICK_REPLICATION = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")

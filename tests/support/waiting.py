@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tests.support.resp import ReplyError
+from support.resp import ReplyError
 
 T = TypeVar("T")
 

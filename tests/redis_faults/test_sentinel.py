@@ -20,32 +20,27 @@ import redis.asyncio
 from redis.asyncio.sentinel import Sentinel as AsyncSentinelManager
 from redis.exceptions import NoScriptError
 from redis.sentinel import Sentinel as SentinelManager
+from redis_faults.load import (
+    LOG,
+    LOG_SPAN,
+    SUM,
+    Load,
+    Use,
+    finish,
+    fresh_id,
+    one,
+    session,
+    work_in_both_forms_during,
+)
+from support.binaries import find_binary
+from support.servers import RedisServer, SentinelGroup
+from support.waiting import wait_until
 
 from langgraph_sessionstore import BackendError, BackendUnavailable, keys
 from langgraph_sessionstore.backends.redis import RedisBackend
 from langgraph_sessionstore.ops import Add, Append, Delete, Expire, Get, Lease, Op, Put, Range, Touch
 from langgraph_sessionstore.testing.checks import check_partition
 from langgraph_sessionstore.testing.worker import Worker
-from tests.support.binaries import find_binary
-from tests.support.servers import RedisServer, SentinelGroup
-from tests.support.waiting import wait_until
-from tests.test_redis_cluster import (
-    LOG,
-    LOG_SPAN,
-    SUM,
-    Load,
-    Use,
-    both,
-    finish,
-    fresh_id,
-    met,
-    one,
-    session,
-    use,
-    work_in_both_forms_during,
-)
-
-__all__ = ["both", "met", "use"]  # fixtures
 
 
 @pytest.fixture(scope="module", params=["6.2", "7"])

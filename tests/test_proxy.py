@@ -14,11 +14,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ClientConnectionError
 from redis.retry import Retry
-
-from tests.support.binaries import find_binaries
-from tests.support.proxy import Proxy
-from tests.support.servers import RedisServer
-from tests.support.waiting import wait_until
+from support.binaries import find_binaries
+from support.proxy import Proxy
+from support.servers import RedisServer
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""Real Redis servers and a fault-injecting proxy for the tests; nothing in here imitates a server."""
