@@ -7,6 +7,7 @@ ports do not reach. A Redis that cannot be had fails the run and says what to in
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -14,6 +15,7 @@ import pytest
 from support.binaries import find_binary
 from support.outside import OutsideRedis, offered_by_docker, offered_by_environment
 from support.servers import RedisCluster, RedisServer, SentinelGroup
+from support.workers import Use, workers
 
 
 def _single(line: str) -> Iterator[OutsideRedis | RedisServer]:
@@ -49,6 +51,13 @@ def sentinel() -> Iterator[SentinelGroup]:
     """A master, a replica, three Sentinels."""
     with SentinelGroup(find_binary("7")) as group:
         yield group
+
+
+@pytest.fixture(params=["sync", "async"])
+def use(request: pytest.FixtureRequest) -> Iterator[Use]:
+    """Makes workers on a URL, all through one of the two forms."""
+    with workers(asyncio.new_event_loop() if request.param == "async" else None) as use:
+        yield use
 
 
 @pytest.fixture

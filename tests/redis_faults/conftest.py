@@ -8,52 +8,22 @@ from typing import Any
 
 import pytest
 from redis_faults.load import (
-    Use,
     Wiretap,
 )
 from support.binaries import find_binary
 from support.servers import RedisCluster
+from support.workers import Use, workers
 
-from langgraph_sessionstore import (
-    open_backend,
-)
 from langgraph_sessionstore.backends.redis import delivery
 from langgraph_sessionstore.backends.redis.steps import Arrival, Trip, Trips
 from langgraph_sessionstore.backends.redis.wires import AsyncWire, SyncWire
-from langgraph_sessionstore.testing.worker import Worker
-
-
-@pytest.fixture(params=["sync", "async"])
-def use(request: pytest.FixtureRequest) -> Iterator[Use]:
-    """Makes workers on a URL, all through one of the two forms."""
-    loop = asyncio.new_event_loop() if request.param == "async" else None
-    workers: list[Worker] = []
-
-    def make(url: str, **options: Any) -> Worker:
-        workers.append(Worker(open_backend(url, **options), loop))
-        return workers[-1]
-
-    yield make
-    for worker in workers:
-        worker.close()
-    if loop:
-        loop.close()
 
 
 @pytest.fixture
 def both() -> Iterator[Use]:
     """Makes workers on a URL whose backends serve threads and tasks at once, see `work_in_both_forms_during`."""
-    loop = asyncio.new_event_loop()
-    workers: list[Worker] = []
-
-    def make(url: str, **options: Any) -> Worker:
-        workers.append(Worker(open_backend(url, **options), loop))
-        return workers[-1]
-
-    yield make
-    for worker in workers:
-        worker.close()
-    loop.close()
+    with workers(asyncio.new_event_loop()) as both:
+        yield both
 
 
 @pytest.fixture(scope="module", params=["6.2", "7"])

@@ -50,9 +50,6 @@ from langgraph_sessionstore.ops import (
 )
 from langgraph_sessionstore.testing.worker import Worker
 
-Use = Callable[..., Worker]
-
-
 LOG = keys.encode("log")
 
 

@@ -12,7 +12,6 @@ from redis.exceptions import NoScriptError
 from redis_faults.load import (
     LOG,
     SUM,
-    Use,
     Wiretap,
     addresses,
     neighbours,
@@ -25,6 +24,7 @@ from redis_faults.load import (
 )
 from support.servers import RedisCluster
 from support.waiting import wait_until
+from support.workers import Use
 
 from langgraph_sessionstore import (
     BackendUnavailable,

@@ -14,7 +14,6 @@ from redis_faults.load import (
     LOG_SPAN,
     SUM,
     Load,
-    Use,
     Wiretap,
     addresses,
     end_move,
@@ -32,6 +31,7 @@ from support.binaries import find_binary
 from support.ports import free_port
 from support.servers import RedisCluster, RedisServer
 from support.waiting import wait_until
+from support.workers import Use
 
 from langgraph_sessionstore import (
     BackendUnavailable,

@@ -18,7 +18,6 @@ from redis_faults.load import (
     TEN,
     TEN_SPAN,
     Load,
-    Use,
     Wiretap,
     end_move,
     faults_in,
@@ -36,6 +35,7 @@ from redis_faults.load import (
 )
 from support.servers import RedisCluster
 from support.waiting import wait_until
+from support.workers import Use
 
 from langgraph_sessionstore import (
     BackendUnavailable,

@@ -25,7 +25,6 @@ from redis_faults.load import (
     LOG_SPAN,
     SUM,
     Load,
-    Use,
     finish,
     fresh_id,
     one,
@@ -35,6 +34,7 @@ from redis_faults.load import (
 from support.binaries import find_binary
 from support.servers import RedisServer, SentinelGroup
 from support.waiting import wait_until
+from support.workers import Use
 
 from langgraph_sessionstore import BackendError, BackendUnavailable, keys
 from langgraph_sessionstore.backends.redis import RedisBackend

@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from redis_single.wire import (
-    Use,
-)
 from support.servers import RedisServer
+from support.workers import Use
 
 from langgraph_sessionstore import (
     Backend,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from redis_single.wire import (
-    Use,
     append_ops,
     children,
     url_of,
@@ -15,6 +14,7 @@ from redis_single.wire import (
 )
 from support.proxy import Proxy
 from support.servers import RedisServer
+from support.workers import Use
 
 from langgraph_sessionstore import (
     BackendUnavailable,

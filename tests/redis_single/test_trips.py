@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from redis_single.wire import (
-    Use,
     url_of,
     warm,
 )
 from support.proxy import Proxy
 from support.servers import RedisServer
+from support.workers import Use
 
 from langgraph_sessionstore import (
     keys,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from support.proxy import Proxy
@@ -14,8 +13,6 @@ from langgraph_sessionstore.ops import (
     Put,
 )
 from langgraph_sessionstore.testing.worker import Worker
-
-Use = Callable[..., Worker]
 
 
 def url_of(proxy: Proxy) -> str:
