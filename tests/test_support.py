@@ -20,8 +20,6 @@ from support.binaries import KEYS, RedisBinary, RedisNotFound, find_binaries, fi
 from support.servers import RedisCluster, RedisServer, SentinelGroup, ServerStartError
 from support.waiting import wait_until
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module", params=KEYS)
 def binary(request: pytest.FixtureRequest) -> RedisBinary:
@@ -115,7 +113,7 @@ def test_servers_do_not_outlive_a_killed_test_process(any_binary: RedisBinary) -
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     port, folder = done.stdout.split()
 
     def gone() -> bool:
