@@ -1,6 +1,7 @@
 """Forks at the worst moments: while other threads open, close and fork.
 
-Rule: SQLite knows of locks by process, not by connection or backend. What one thread leaves open, a fork breaks for all.
+Rule: SQLite knows of locks by process, not by connection or backend. What one thread leaves open, a fork breaks for
+all.
 """
 
 from __future__ import annotations
