@@ -78,9 +78,7 @@ class Pool:
         with _GATE.changed:
             _GATE.changed.wait_for(lambda: not _GATE.forks)
             if _GATE.unfit:
-                raise BackendUnavailable(
-                    "this process was forked while a connection was in use: start it anew"
-                )
+                raise BackendUnavailable("this process was forked while a connection was in use: start it anew")
             _GATE.used += 1
             if self._idle:
                 return self._idle.pop()
