@@ -336,3 +336,41 @@ def fork_while_threads_write(directory: Path) -> None:
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+
+FORKS = 40
+
+
+def fork_again_and_again(backend: Backend, writer: str) -> None:
+    for n in range(FORKS):
+        reap(forked(lambda n=n: run(backend, write(f"{writer} {n}", 1))), 20)  # type: ignore[misc]
+
+
+def fork_while_backends_come_and_go(directory: Path) -> None:
+    stop = threading.Event()
+
+    def come_and_go(number: int) -> int:
+        for n in itertools.count():
+            if stop.is_set():
+                break
+            with open_backend(directory, busy_timeout=10.0) as other:
+                do(other, Append(LOG, b"%d" % n), name=keys.session(f"thread {number}"))
+        return n
+
+    with open_backend(directory, busy_timeout=10.0) as backend, ThreadPoolExecutor(3) as pool:
+        threads = [pool.submit(come_and_go, number) for number in range(3)]
+        try:
+            fork_again_and_again(backend, "child")
+        finally:
+            stop.set()
+        for number, thread in enumerate(threads):
+            written = thread.result(30)
+            assert written == len(log(backend, keys.session(f"thread {number}"))) > 0
+
+
+def fork_in_two_threads(directory: Path) -> None:
+    with open_backend(directory, busy_timeout=10.0) as backend, ThreadPoolExecutor(3) as pool:
+        writing = pool.submit(run, backend, write("parent", 2000))
+        for forking in [pool.submit(fork_again_and_again, backend, f"thread {n}") for n in range(2)]:
+            forking.result(60)
+        writing.result(60)
