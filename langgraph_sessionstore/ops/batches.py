@@ -108,7 +108,7 @@ class Calls(NamedTuple):
 
     `ordered`: a call begins only when those before it were applied. After a conflict the others are not tried and
     are `Conflict(-1)`; after an error they are not tried and are `BackendUnavailable`. That costs a cluster one trip
-    for each change of node, and the others nothing.
+    for each call, and the others nothing.
     """
 
     calls: Sequence[Call]

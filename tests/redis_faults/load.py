@@ -78,12 +78,17 @@ class Wiretap:
         """The servers that were asked for the map."""
         self.lose_next = False
         """Whether the next answer of a script is lost, as if the connection broke after the server's work."""
+        self.lose_every = 0
+        """Lose one of so many answers of scripts; 0: none."""
+        self._scripts = itertools.count(1)
 
     def after(self, trips: Sequence[Trip], arrivals: list[Arrival]) -> list[Arrival]:
         self.steps.append([trip.address for trip in trips])
         self.maps += [trip.address for trip in trips if trip.commands[0][0] == "CLUSTER"]
         done = not any(errors_in(arrival.replies) for arrival in arrivals)
-        if self.lose_next and done and any(is_script(command) for trip in trips for command in trip.commands):
+        if not done or not any(is_script(command) for trip in trips for command in trip.commands):
+            return arrivals
+        if self.lose_next or (self.lose_every and next(self._scripts) % self.lose_every == 0):
             self.lose_next = False
             return [Arrival([], redis.ConnectionError("cut by the test")) for _ in trips]
         return arrivals

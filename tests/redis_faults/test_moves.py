@@ -97,6 +97,29 @@ def test_slots_move_under_load_and_nobody_notices(use: Use, moving: RedisCluster
         assert not worker.run(check_partition(partition))
 
 
+def test_answers_are_lost_while_a_slot_moves(use: Use, fragile: RedisCluster, tap: Wiretap) -> None:
+    worker = use(fragile.url)
+    load = Load(session(), session())
+    slot = slot_of(load.partitions[0])
+
+    def change() -> None:
+        load.progress(100)
+        fragile.begin_slot_move(slot, others(fragile, fragile.node_for(slot))[0])
+        load.progress(100)
+        fragile.move_keys(slot)
+        load.progress(100)
+        end_move(fragile, slot)
+        load.progress(100)
+
+    tap.lose_every = 5
+    work_during(worker._loop, [(worker.backend, load.step)] * 4, change)
+    tap.lose_every = 0
+    assert not load.refused
+    assert load.unknown  # they were applied, but who could know
+    assert not load.unknown.keys() & load.repeatable
+    load.check(worker.rows)
+
+
 def test_every_kind_of_batch_works_in_the_middle_of_a_move(
     use: Use, moving: RedisCluster, met: list[Exception], tap: Wiretap
 ) -> None:

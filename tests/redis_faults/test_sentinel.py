@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -327,6 +328,30 @@ def connections_to(listener: socket.socket) -> int:
             return count
         connection.close()
         count += 1
+
+
+def test_nobody_queues_up_for_silent_sentinels(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three time limits for each of twenty callers: all at once, not one caller after the other (18 s)."""
+    from langgraph_sessionstore.backends.redis import sources
+
+    monkeypatch.setattr(sources, "TIMEOUTS", {"socket_connect_timeout": 0.3, "socket_timeout": 0.3})
+    with ExitStack() as stack:
+        mutes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        hosts = ",".join(f"127.0.0.1:{mute.getsockname()[1]}" for mute in mutes)
+        worker = use(f"redis+sentinel://{hosts}/main", patience=0.1)
+        calls = [one(session(), Get(b"k"))]
+        begun = time.monotonic()
+        if worker._loop:
+
+            async def all_at_once() -> list[Any]:
+                return await asyncio.gather(*[worker.backend.aexecute(calls) for _ in range(20)])
+
+            found = finish(worker, all_at_once())
+        else:
+            with ThreadPoolExecutor(20) as pool:
+                found = list(pool.map(worker.backend.execute, [calls] * 20))
+        assert time.monotonic() - begun < 9
+        assert all(isinstance(answer, BackendUnavailable) for (answer,) in found)
 
 
 def test_an_unknown_service_is_named(use: Use, whole: SentinelGroup) -> None:

@@ -6,8 +6,7 @@ Sentinels name now). Connections of a URL do not retry by themselves: `delivery`
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from copy import copy
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -168,38 +167,38 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
     kwargs.update(db=int(database or 0), **({"ssl": True} if tls else {}))
 
     def sync_pool(_: Address | None) -> Any:
-        manager: Any = _Sentinel(sentinels, sentinel_kwargs={**watch, "retry": _once()})
+        make: Any = _Sentinel  # it has no type hints
+        manager = make(sentinels, sentinel_kwargs={**watch, "retry": _once()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once()}).connection_pool
 
     def async_pool(_: Address | None) -> Any:
-        manager = _AsyncSentinel(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
+        make: Any = _AsyncSentinel
+        manager = make(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once_async()}).connection_pool
 
     return Source(sync_pool, async_pool)
 
 
 class _Sentinel(Sentinel):
-    """Asks one at a time: redis-py reorders its list of Sentinels while it asks, and loses some otherwise."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._asking = threading.Lock()
+    """redis-py reorders its list of Sentinels while it asks, and loses some when two ask at once."""
 
     def discover_master(self, service_name: str) -> Any:
-        with self._asking:
-            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        mine = copy(self)
+        mine.sentinels = list(self.sentinels)
+        address = super(_Sentinel, mine).discover_master(service_name)  # type: ignore[no-untyped-call]
+        self.sentinels = mine.sentinels
+        return address
 
 
 class _AsyncSentinel(AsyncSentinel):
     """The same for an event loop."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._asking = asyncio.Lock()
-
     async def discover_master(self, service_name: str) -> Any:
-        async with self._asking:
-            return await super().discover_master(service_name)
+        mine = copy(self)
+        mine.sentinels = list(self.sentinels)
+        address = await super(_AsyncSentinel, mine).discover_master(service_name)
+        self.sentinels = mine.sentinels
+        return address
 
 
 def _once() -> Retry:
