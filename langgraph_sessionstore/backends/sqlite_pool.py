@@ -90,12 +90,14 @@ class Pool:
 
     def give(self, db: sqlite3.Connection, *, broken: bool = False) -> None:
         """Take a connection back; one that may be in the middle of something is closed."""
-        with _GATE.changed:
-            if broken or self._closed or _GATE.forks:
-                db.close()
-            else:
-                self._idle.append(db)
-        self._leave()
+        try:
+            with _GATE.changed:
+                if broken or self._closed or _GATE.forks:
+                    db.close()
+                else:
+                    self._idle.append(db)
+        finally:
+            self._leave()
 
     def close(self) -> None:
         """Close what is idle now, and the others when they come back."""
