@@ -68,16 +68,14 @@ def refuse_copies(calls: Sequence[Call]) -> None:
                 raise ValueError("the batch of a copy cannot count or append")
 
 
-def is_stop(answer: Answer | None) -> bool:
-    """Whether an answer keeps the ordered calls behind it from being tried."""
-    return isinstance(answer, (Conflict, SessionStoreError))
-
-
-def not_tried(stop: Answer) -> Answer:
-    """The answer of an ordered call behind one that was not applied."""
-    if isinstance(stop, Conflict):
+def not_tried(ordered: bool, answers: Sequence[Answer]) -> Answer | None:
+    """The answer of the next call when an ordered one before it was not applied; None: try it."""
+    last = answers[-1] if ordered and answers else None
+    if isinstance(last, Conflict):
         return Conflict(-1)
-    return BackendUnavailable(f"not tried: a call before it could not be done ({stop})")
+    if isinstance(last, SessionStoreError):
+        return BackendUnavailable(f"not tried: a call before it could not be done ({last})")
+    return None
 
 
 def settle(calls: Sequence[Call], answers: Sequence[Answer]) -> list[Outcome]:

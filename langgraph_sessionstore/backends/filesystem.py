@@ -36,7 +36,7 @@ from ..errors import (
 )
 from ..ops import Call
 from .apply import apply
-from .base import Answer, Backend, is_stop, not_tried, refuse_copies
+from .base import Answer, Backend, not_tried, refuse_copies
 from .sqlite_file import connect, prepare
 from .sqlite_pool import Pool
 from .sqlite_rows import Partition, WriteNeeded, sweep
@@ -147,8 +147,8 @@ class FilesystemBackend(Backend):
                 return [[self._translate(exc)]]
             answers: list[Answer] = []
             for call in units[0].calls:
-                if units[0].ordered and answers and is_stop(answers[-1]):
-                    answers.append(not_tried(answers[-1]))
+                if skipped := not_tried(units[0].ordered, answers):
+                    answers.append(skipped)
                     continue
                 (alone,) = self._group(db, [Unit([call], False)])
                 if isinstance(alone, Exception):
@@ -184,8 +184,8 @@ class FilesystemBackend(Backend):
     def _unit(self, db: sqlite3.Connection, unit: Unit, now: int, writing: bool) -> list[Answer]:
         answers: list[Answer] = []
         for call in unit.calls:
-            if unit.ordered and answers and is_stop(answers[-1]):
-                answers.append(not_tried(answers[-1]))
+            if skipped := not_tried(unit.ordered, answers):
+                answers.append(skipped)
                 continue
             target = Partition(db, call.partition, now, writing)
             source = None if call.source is None else Partition(db, call.source, now, writing)

@@ -15,7 +15,7 @@ from .. import keys
 from ..errors import BackendClosed, SessionStoreError
 from ..ops import Call, Row
 from .apply import apply
-from .base import Answer, Backend, is_stop, not_tried, refuse_copies
+from .base import Answer, Backend, not_tried, refuse_copies
 from .sorted_map import SortedMap
 
 
@@ -37,8 +37,7 @@ class MemoryBackend(Backend):
         answers: list[Answer] = []
         with self._lock:
             for call in calls:
-                stopped = ordered and answers and is_stop(answers[-1])
-                answers.append(not_tried(answers[-1]) if stopped else self._apply(call))
+                answers.append(not_tried(ordered, answers) or self._apply(call))
         return answers
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:

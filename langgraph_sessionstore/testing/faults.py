@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from enum import Enum
 
-from ..backends.base import Answer, Backend, is_stop, not_tried
+from ..backends.base import Answer, Backend, not_tried
 from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
 from ..ops import Call
 
@@ -46,8 +46,8 @@ class FaultyBackend(Backend):
         """See `Backend.execute`."""
         answers: list[Answer] = []
         for call in calls:
-            if ordered and answers and is_stop(answers[-1]):
-                answers.append(not_tried(answers[-1]))
+            if skipped := not_tried(ordered, answers):
+                answers.append(skipped)
                 continue
             fault = self._next()
             if fault is Fault.DELAY:
@@ -61,8 +61,8 @@ class FaultyBackend(Backend):
         """See `Backend.execute`."""
         answers: list[Answer] = []
         for call in calls:
-            if ordered and answers and is_stop(answers[-1]):
-                answers.append(not_tried(answers[-1]))
+            if skipped := not_tried(ordered, answers):
+                answers.append(skipped)
                 continue
             fault = self._next()
             if fault is Fault.DELAY:

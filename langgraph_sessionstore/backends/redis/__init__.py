@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from ...errors import BackendClosed, ConfigurationError, OutcomeUnknown, SessionStoreError
 from ...ops import Call
-from ..base import Answer, Backend, is_stop, not_tried, refuse_copies
+from ..base import Answer, Backend, not_tried, refuse_copies
 from .commands import Bundle, Dump, Prepared, partition_key
 from .delivery import deliver, refusal
 from .sources import Source, from_clients, from_url
@@ -122,8 +122,8 @@ class RedisBackend(Backend):
             return (yield from self._in_order(calls))
         answers: list[Answer] = []
         for call in calls:  # no script may reach over slots
-            if answers and is_stop(answers[-1]):
-                answers.append(not_tried(answers[-1]))
+            if skipped := not_tried(True, answers):
+                answers.append(skipped)
             else:
                 answers += yield from self._execute([call], False)
         return answers
@@ -137,10 +137,7 @@ class RedisBackend(Backend):
         parts = outcome if isinstance(outcome, list) else [outcome] + [None] * (len(calls) - 1)
         answers: list[Answer] = []
         for part in parts:
-            if part is None:
-                answers.append(not_tried(answers[-1]))
-            else:
-                answers.append(refusal(part) if isinstance(part, RedisError) else part)
+            answers.append(not_tried(True, answers) or (refusal(part) if isinstance(part, RedisError) else part))
         return answers
 
     def _prepare(self, calls: Sequence[Call]) -> Steps[list[Prepared | SessionStoreError]]:
