@@ -27,11 +27,13 @@ from langgraph_sessionstore.ops import (
     Forget,
     Get,
     Lease,
+    Links,
     Op,
     Page,
     Put,
     PutNew,
     Range,
+    Run,
     Tally,
     Touch,
     etag,
@@ -46,9 +48,19 @@ COUNTERS = [keys.encode("n"), keys.encode("log")]
 NAMES = [keys.encode(*name) for name in [("s", "1"), ("s", "12"), ("s", "1", "2"), ("t",)]]
 RUNS = [keys.encode(run) for run in ("r", "r2")]
 SPANS = [keys.within("a"), keys.below("a"), keys.below("log"), (b"", b"\xfe"), (ROWS[4], ROWS[3])]
+OWNERS = [COUNTERS[1], ROWS[0], ROWS[4]]  # those that records are appended to
 
 row = st.sampled_from(ROWS)
-value = st.sampled_from([b"", b"1", b"two", b"\0\xff", with_links(SPANS[:2], b"head"), b"\xc1\0\0\0\x09"])
+numbers = st.integers(0, 5) | st.integers(0, 40)
+pieces = st.builds(lambda owner, ends: Run(owner, *sorted(ends)), st.sampled_from(OWNERS), st.tuples(numbers, numbers))
+links = st.builds(
+    Links,
+    st.lists(st.sampled_from([*OWNERS, ROWS[2], b"", b"\x02", b"$", b"none"]), max_size=2).map(tuple),
+    st.lists(pieces, max_size=4).map(tuple),
+)
+plain = st.sampled_from([b"", b"1", b"two", b"\0\xff", b"\xc1\0\0\0\x09"])
+value = plain | st.builds(with_links, links, st.just(b"head"))
+known = st.just(()) | st.lists(pieces, max_size=3).map(tuple)
 span = st.sampled_from(SPANS)
 ends = span | st.just((ROWS[1], None))
 ops: st.SearchStrategy[Op] = st.one_of(
@@ -56,6 +68,10 @@ ops: st.SearchStrategy[Op] = st.one_of(
     st.builds(
         lambda ends, limit, offset, reverse, follow: Range(ends[0], ends[1], limit, offset, reverse, follow),
         ends, st.none() | st.integers(0, 12), st.integers(0, 3), st.booleans(), st.booleans(),
+    ),
+    st.builds(
+        lambda ends, limit, known: Range(ends[0], ends[1], limit, follow=True, known=known),
+        ends, st.none() | st.integers(0, 12), known,
     ),
     st.builds(lambda ends: Count(*ends), ends),
     st.builds(Put, row, value),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from langgraph_sessionstore import CorruptData, keys
 from langgraph_sessionstore.ops import (
     COUNTER_LIMIT,
+    KNOWN_RUNS,
     Add,
     Append,
     Batch,
@@ -22,11 +23,13 @@ from langgraph_sessionstore.ops import (
     Forget,
     Get,
     Lease,
+    Links,
     Op,
     Page,
     Put,
     PutNew,
     Range,
+    Run,
     Tally,
     Touch,
     split_links,
@@ -143,20 +146,86 @@ def test_batches_know_what_may_be_sent_twice(batch: Batch, writes: bool, repeata
     assert (batch.writes, batch.repeatable) == (writes, repeatable)
 
 
-@given(st.lists(st.tuples(st.binary(max_size=300), st.binary(max_size=300)), max_size=5), st.binary(max_size=50))
-def test_links_come_back(spans: list[tuple[bytes, bytes]], value: bytes) -> None:
-    assert split_links(with_links(spans, value)) == (spans, value)
+prefixes = st.binary(max_size=300).map(lambda raw: raw.replace(b"\0", b""))
+numbers = st.integers(0, 2**32 - 1)
+runs = st.builds(lambda prefix, ends: Run(prefix, *sorted(ends)), prefixes, st.tuples(numbers, numbers))
 
 
-def test_links_to_long_keys_come_back() -> None:
-    spans = [(b"a" * 100_000, b"b" * 100_000)]
-    assert split_links(with_links(spans, b"value")) == (spans, b"value")
+@given(st.lists(prefixes, max_size=5), st.lists(runs, max_size=5), st.binary(max_size=50))
+def test_links_come_back(below: list[bytes], runs: list[Run], value: bytes) -> None:
+    links, rest = split_links(with_links(Links(tuple(below), tuple(runs)), value))
+    assert (links.below, sorted(links.runs), rest) == (tuple(below), sorted(runs), value)
+
+
+def test_a_prefix_is_stored_once() -> None:
+    prefix = b"p" * 65_535
+    pieces = tuple(Run(prefix, n, n + 1) for n in range(1000))
+    links = Links((prefix,), (pieces[0], Run(b"q", 2, 3), *pieces[1:]))
+    stored = with_links(links, b"value")
+    assert len(stored) < 2 * len(prefix) + 8 * 1001 + 30
+    assert split_links(stored) == (Links((prefix,), (*pieces, Run(b"q", 2, 3))), b"value")
+
+
+def test_a_value_without_links_stays_as_it_is() -> None:
+    for value in (b"", b"value", b"\xc1", b"\xc1\0\0"):
+        stored = with_links(Links(), value)
+        assert split_links(stored) == (Links(), value)
+        assert stored == value or value[:1] == b"\xc1"
+
+
+BAD_RUNS: list[Any] = [
+    Run(b"a\0", 0, 1), Run(b"a", -1, 1), Run(b"a", 0, 2**32), Run(b"a", 2, 1), Run("a", 0, 1),  # type: ignore[arg-type]
+    Run(b"a", 0, 1.0), Run(b"a", False, 1), Run(b"a" * 65_536, 0, 1), (b"a", 0, 1),  # type: ignore[arg-type]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("run", BAD_RUNS)
+def test_what_is_no_run_is_refused(run: Any) -> None:
+    with pytest.raises(ValueError, match="not a run of records"):
+        with_links(Links((), (run,)), b"")
+    with pytest.raises(ValueError, match="a tuple of up to 1024 runs"):
+        Batch(Range(b"a", None, follow=True, known=(run,)))
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        Links((b"a\0",)), Links((b"a" * 65_536,)), Links(("a",)),  # type: ignore[arg-type]
+        Links((b"a",) * 65_536), Links((), (Run(b"a", 0, 1),) * 65_536),
+    ],
+)  # fmt: skip
+def test_links_that_do_not_fit_are_refused(links: Links) -> None:
+    with pytest.raises(ValueError, match=r"not a prefix|up to 65535"):
+        with_links(links, b"")
+
+
+def test_as_many_links_as_fit_come_back() -> None:
+    links = Links((b"a",) * 65_535, (Run(b"a", 0, 2**32 - 1),) * 65_535)
+    assert split_links(with_links(links, b"value")) == (links, b"value")
 
 
 @given(st.binary(max_size=60).map(lambda raw: b"\xc1" + raw))
 def test_damaged_links_are_named(raw: bytes) -> None:
     try:
-        spans, value = split_links(raw)
+        links, value = split_links(raw)
     except CorruptData:
         return
-    assert with_links(spans, value) == raw
+    again, rest = split_links(with_links(links, value))
+    assert (again.below, sorted(again.runs), rest) == (links.below, sorted(links.runs), value)
+
+
+@given(st.lists(prefixes, max_size=3), st.lists(runs, min_size=1, max_size=3), st.data())
+def test_links_cut_short_are_named(below: list[bytes], runs: list[Run], data: st.DataObject) -> None:
+    stored = with_links(Links(tuple(below), tuple(runs)), b"")
+    with pytest.raises(CorruptData, match="end early"):
+        split_links(stored[: data.draw(st.integers(1, len(stored) - 1))])
+
+
+def test_what_is_known_needs_links_to_follow() -> None:
+    known = (Run(b"a", 0, 1),) * KNOWN_RUNS
+    assert Batch(Range(b"a", None, follow=True, known=known)).repeatable
+    with pytest.raises(ValueError, match="does not follow"):
+        Batch(Range(b"a", None, known=known))
+    for wrong in (known * 2, list(known), None):
+        with pytest.raises(ValueError, match="a tuple of up to 1024 runs"):
+            Batch(Range(b"a", None, follow=True, known=wrong))  # type: ignore[arg-type]

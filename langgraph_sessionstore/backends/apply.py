@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import msgpack
@@ -17,7 +16,6 @@ from .. import keys
 from ..errors import CorruptData
 from ..ops import (
     COUNTER_LIMIT,
-    FOLLOW_SPANS,
     GUARDS,
     WRITES,
     Add,
@@ -35,7 +33,6 @@ from ..ops import (
     Forget,
     Get,
     Lease,
-    Linked,
     Op,
     Outcome,
     Page,
@@ -46,9 +43,8 @@ from ..ops import (
     Tally,
     Touch,
     etag,
-    split_links,
 )
-from . import registry
+from . import following, registry
 
 GENERATION_MS = 300_000  # operation ids are kept for this long at least twice
 
@@ -160,9 +156,9 @@ def _read(rows: Rows, op: Op, now: int) -> Any:
     match op:
         case Get(key):
             return rows.get(key)
-        case Range(lo, hi, limit, offset, reverse, follow):
+        case Range(lo, hi, limit, offset, reverse, follow, known):
             found = rows.range(_visible(lo), hi, limit, offset, reverse)
-            return _follow(rows, found) if follow else found
+            return following.follow(rows, found, known) if follow else found
         case Count(lo, hi):
             return rows.count(_visible(lo), hi)
         case Page():
@@ -237,30 +233,6 @@ def _lease(rows: Rows, token: bytes, ttl: int, now: int) -> int:
         return now + ttl
     rows.delete(keys.LEASE)
     return now
-
-
-def _follow(rows: Rows, found: list[Row]) -> Linked:
-    spans: set[tuple[bytes, bytes]] = set()
-    for _, value in found:
-        with suppress(CorruptData):  # whoever decodes the value meets the damage, and knows its name
-            spans.update(split_links(value)[0])
-    linked: dict[bytes, bytes] = {}
-    for at, (lo, hi) in enumerate(_merged(spans)):
-        if at == FOLLOW_SPANS:
-            return Linked(found, [], False)
-        linked.update(rows.range(_visible(lo), hi, None, 0, False))
-    return Linked(found, sorted(linked.items()), True)
-
-
-def _merged(spans: set[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """The same keys in as few spans as possible, so that none is read twice."""
-    merged: list[tuple[bytes, bytes]] = []
-    for lo, hi in sorted(spans):
-        if merged and lo <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(hi, merged[-1][1]))
-        elif lo < hi:
-            merged.append((lo, hi))
-    return merged
 
 
 def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:

@@ -2,16 +2,17 @@
 
 operations   what can be done to a partition, and what it replies
 batches      operations applied as a whole; calls; plans
-links        spans of keys in front of a value, which a following range brings along
+links        keys that a value leads to, in front of it; a following range brings their rows along
 """
 
 from .batches import Batch, Call, Calls, Outcome, Plan, call, etag, must
-from .links import split_links, with_links
+from .links import Links, Run, split_links, with_links
 from .operations import (
     COUNTER_LIMIT,
     FOLLOW_BYTES,
     FOLLOW_SPANS,
     GUARDS,
+    KNOWN_RUNS,
     WRITES,
     Add,
     Append,
@@ -45,6 +46,7 @@ __all__ = [
     "FOLLOW_BYTES",
     "FOLLOW_SPANS",
     "GUARDS",
+    "KNOWN_RUNS",
     "WRITES",
     "Add",
     "Append",
@@ -66,6 +68,7 @@ __all__ = [
     "Get",
     "Lease",
     "Linked",
+    "Links",
     "Op",
     "Outcome",
     "Page",
@@ -74,6 +77,7 @@ __all__ = [
     "PutNew",
     "Range",
     "Row",
+    "Run",
     "Tally",
     "Touch",
     "call",

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .. import keys
 from ..errors import ConflictError
+from .links import is_run
 from .operations import (
     COUNTER_LIMIT,
+    KNOWN_RUNS,
     REPEATABLE,
     WRITES,
     Add,
@@ -73,6 +75,8 @@ class Batch:
             _check_counters(ops, kinds)
         if any(isinstance(op, Page) and op.prefix and op.by in ("created", "active") for op in ops):
             raise ValueError("a page has a prefix only by name or by run")
+        if any(isinstance(op, Range) and op.known and not op.follow for op in ops):
+            raise ValueError("a range that does not follow has no use for what is known")
 
     def __repr__(self) -> str:
         return f"Batch({', '.join(map(repr, self.ops))}{f', op_id={self.op_id!r}' if self.op_id else ''})"
@@ -173,12 +177,16 @@ _FLAG: _Shape = (lambda value: type(value) is bool, "True or False")
 _STATE: _Shape = (lambda value: type(value) in (bool, str), "True, False or an etag")
 _KEYS: _Shape = (lambda value: type(value) is tuple and all(map(_is_key, value)), "a tuple of keys")
 _ORDER: _Shape = (lambda value: value in ("created", "active", "name", "run"), "created, active, name or run")
+_RUNS: _Shape = (
+    lambda value: type(value) is tuple and len(value) <= KNOWN_RUNS and all(map(is_run, value)),
+    f"a tuple of up to {KNOWN_RUNS} runs",
+)
 _SPAN = (_ANY_KEY, _or_none(_ANY_KEY))
 _WHEN = (_or_none(_TIME), _or_none(_TIME))
 
 _SHAPES: dict[type[Op], tuple[_Shape, ...]] = {
     Get: (_ANY_KEY,),
-    Range: (*_SPAN, _or_none(_SIZE), _SIZE, _FLAG, _FLAG),
+    Range: (*_SPAN, _or_none(_SIZE), _SIZE, _FLAG, _FLAG, _RUNS),
     Count: _SPAN,
     Put: (_ROW_KEY, _BYTES),
     PutNew: (_ROW_KEY, _BYTES),

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, TypeAlias
 
+from .links import Run
+
 Row: TypeAlias = tuple[bytes, bytes]
 COUNTER_LIMIT = 2**53 - 1
 """Counters lie between -COUNTER_LIMIT and COUNTER_LIMIT: Redis scripts calculate in doubles."""
 FOLLOW_BYTES = 64 * 1024
-"""A following range may stop bringing linked rows beyond this many bytes."""
+"""A following range may stop bringing linked rows beyond this many bytes read."""
 FOLLOW_SPANS = 1024
-"""A following range stops bringing linked rows beyond this many spans."""
+"""A following range stops bringing linked rows beyond this many prefixes and runs, joined where they overlap."""
+KNOWN_RUNS = 1024
+"""A following range may be told so many runs that the reader knows."""
 
 
 # -- reading ------------------------------------------------------------------------------------------
@@ -29,7 +33,8 @@ class Range(NamedTuple):
     """The rows from `lo` up to but without `hi` (None: to the end), as a list of (key, value).
 
     With `follow`, the reply is `Linked`: beside the rows, the rows that their values link to (`links`),
-    read in the same atomic step.
+    read in the same atomic step. It leaves out the records in `known`: up to KNOWN_RUNS runs of what never changes
+    and the reader has already. Linked records beyond them are brought; the rows of the range itself always are.
     """
 
     lo: bytes
@@ -38,6 +43,7 @@ class Range(NamedTuple):
     offset: int = 0
     reverse: bool = False
     follow: bool = False
+    known: tuple[Run, ...] = ()
 
 
 class Count(NamedTuple):
@@ -201,8 +207,12 @@ REPEATABLE = frozenset({Get, Range, Count, Expect, ExpectLease, ExpectEmpty, Pag
 class Linked(NamedTuple):
     """What a following range brings: its rows, and the rows they link to, in key order, each once.
 
-    When the links lead to more than FOLLOW_BYTES or FOLLOW_SPANS, a backend may give up: `complete` is then False,
-    and the reader asks for the linked spans itself, with a guard on what it has read.
+    A run brings its records and nothing that lies below them. What is known to the reader, what does not exist, the
+    system's rows, and what damaged links would lead to is not among `linked`.
+
+    When following means to read more than FOLLOW_BYTES or FOLLOW_SPANS, a backend may give up: `complete` is then
+    False and `linked` empty, and the reader asks for the linked rows itself, with a guard on what it has read. Runs
+    that overlap or touch count as one, and what is known of them does not count.
     """
 
     rows: list[Row]

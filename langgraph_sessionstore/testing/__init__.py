@@ -7,7 +7,9 @@
 
 import pytest
 
-pytest.register_assert_rewrite(*[f"{__name__}.contract{part}" for part in ("", "_rows", "_life", "_registry")])
+pytest.register_assert_rewrite(
+    *[f"{__name__}.contract{part}" for part in ("", "_rows", "_life", "_links", "_registry")]
+)
 
 from .checks import check_partition, check_registry  # noqa: E402
 from .contract import BackendContract  # noqa: E402

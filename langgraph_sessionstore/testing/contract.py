@@ -40,12 +40,13 @@ from ..ops import (
 )
 from .checks import check_partition
 from .contract_life import LifeContract
+from .contract_links import LinkContract
 from .contract_registry import RegistryContract
 from .contract_rows import RowContract
 from .worker import Storage, Worker
 
 
-class BackendContract(RowContract, LifeContract, RegistryContract):
+class BackendContract(RowContract, LifeContract, LinkContract, RegistryContract):
     """Subclass it, give it a `storage` fixture, and collect it with pytest."""
 
     @pytest.fixture

@@ -1,8 +1,7 @@
-"""The part of the contract about whole partitions: life, leases, operation ids, links, copies."""
+"""The part of the contract about whole partitions: life, leases, operation ids, copies."""
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 
@@ -23,20 +22,17 @@ from ..ops import (
     Expire,
     Get,
     Lease,
-    Linked,
     Op,
     Put,
     PutNew,
     Range,
     etag,
-    split_links,
-    with_links,
 )
 from .worker import Worker, eventually
 
 
 class LifeContract:
-    """Life and expiry, leases, operation ids, links, copies."""
+    """Life and expiry, leases, operation ids, copies."""
 
     # -- the life of a partition
 
@@ -153,34 +149,6 @@ class LifeContract:
         with pytest.raises(CorruptData, match="another batch"):
             worker.do(name, Put(b"k", b"2"), Put(b"l", b"2"), op_id=b"id")
         assert worker.rows(name) == {b"k": b"1"}
-
-    # -- links
-
-    def test_a_following_range_brings_what_its_rows_link_to(self, worker: Worker, name: bytes) -> None:
-        parts = [(keys.encode("part", n), b"p%d" % n) for n in range(10)]
-        first = with_links([keys.within("part", 1), (parts[3][0], parts[6][0])], b"first")
-        second = with_links([(parts[5][0], parts[8][0]), keys.within("none")], b"second")
-        heads = [(keys.encode("head", 1), first), (keys.encode("head", 2), second), (keys.encode("head", 3), b"plain")]
-        worker.do(name, *[Put(*row) for row in heads + parts])
-        wanted = [parts[1], *parts[3:8]]
-        assert worker.do(name, Range(*keys.below("head"), follow=True)) == [Linked(heads, wanted, True)]
-        assert worker.do(name, Range(*keys.below("head"), limit=1, reverse=True, follow=True)) == [
-            Linked([heads[2]], [], True)
-        ]
-        assert worker.do(name, Range(*keys.below("part"), follow=True)) == [Linked(parts, [], True)]
-        assert split_links(heads[0][1])[1] == b"first"
-
-    def test_a_following_range_gives_all_or_says_that_it_does_not(self, worker: Worker, name: bytes) -> None:
-        parts = [(keys.encode("part", n), os.urandom(2000)) for n in range(100)]
-        head = (keys.encode("head"), with_links([keys.below("part")], b"head"))
-        worker.do(name, Put(*head), *[Put(*row) for row in parts])
-        (found,) = worker.do(name, Range(*keys.within("head"), follow=True))
-        assert found == (Linked([head], parts, True) if found.complete else Linked([head], [], False))
-
-    @pytest.mark.parametrize("damage", [b"\xc1", b"\xc1\0", b"\xc1\0\0\0\5\0\0\0\1a", b"\xc1" + b"\xff" * 8])
-    def test_damaged_links_are_left_to_the_reader(self, worker: Worker, name: bytes, damage: bytes) -> None:
-        worker.do(name, Put(b"k", damage))
-        assert worker.do(name, Range(b"k", b"l", follow=True))[0].rows == [(b"k", damage)]
 
     # -- copies
 

@@ -29,9 +29,11 @@ from langgraph_sessionstore.ops import (
     Count,
     Expect,
     Get,
+    Links,
     Page,
     Put,
     Range,
+    Run,
     Touch,
     with_links,
 )
@@ -44,7 +46,7 @@ def test_any_number_of_batches_is_one_round_trip(use: Use, proxy: Proxy, name: b
     warm(worker, proxy, name)
     others = [keys.session(str(uuid.uuid4())) for _ in range(100)]
     registry = keys.registry(str(uuid.uuid4()))
-    linked = with_links([(b"k", b"l")], b"")
+    linked = with_links(Links((b"k",), (Run(b"a", 0, 9),)), b"")
     trips: list[tuple[Call, ...]] = [
         (Call(name, Batch(Get(b"k"))),),
         (Call(name, Batch(Get(b"k"), Range(b"", None), Count(b"", None))),),

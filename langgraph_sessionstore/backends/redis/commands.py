@@ -38,6 +38,7 @@ from ...ops import (
     Get,
     Lease,
     Linked,
+    Links,
     Op,
     Outcome,
     Page,
@@ -47,6 +48,7 @@ from ...ops import (
     Row,
     Tally,
     Touch,
+    with_links,
 )
 
 Command: TypeAlias = tuple[bytes | str | int, ...]
@@ -237,7 +239,7 @@ def _plain(key: bytes, op: Op) -> Command:
     match op:
         case Get(row):
             return ("ZRANGEBYLEX", key, b"[%b\0" % row, b"(%b\1" % row, "LIMIT", 0, 1)
-        case Range(lo, hi, limit, offset, reverse, _):
+        case Range(lo, hi, limit, offset, reverse):
             first, end = _span(lo, hi)
             cut: Command = () if limit is None and not offset else ("LIMIT", offset, -1 if limit is None else limit)
             if reverse:
@@ -253,8 +255,9 @@ def _words(op: Op) -> Command:
     match op:
         case Get(key):
             return ("G", key)
-        case Range(lo, hi, limit, offset, reverse, follow):
-            return ("R", *_span(lo, hi), offset, -1 if limit is None else limit, int(reverse), int(follow))
+        case Range(lo, hi, limit, offset, reverse, follow, runs):
+            known = with_links(Links(runs=runs), b"")
+            return ("R", *_span(lo, hi), offset, -1 if limit is None else limit, int(reverse), int(follow), known)
         case Count(lo, hi):
             return ("C", *_span(lo, hi))
         case Put(key, value):
@@ -315,7 +318,7 @@ def _reply(op: Op, raw: Any) -> Any:
             return _rows(raw)
         case Range():
             rows, linked, complete = raw
-            return Linked(_rows(rows), sorted(dict(_rows(linked)).items()), bool(complete))
+            return Linked(_rows(rows), sorted(_rows(linked)), bool(complete))
         case PutNew() | Delete():
             return bool(raw)
         case Count() | DeleteRange() | Append() | Add() | Lease() | Tally():

@@ -18,7 +18,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
-  G = 1, R = 6, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 5,
+  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 5,
   f = 1, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
@@ -28,6 +28,11 @@ local COUNTER_LIMIT = 9007199254740991
 
 local function int(n) return string.format('%.0f', n) end
 local function hex12(n) return string.format('%012x', n) end
+
+local function sequence(prefix, n) -- the key of a record
+  local digits = string.format('%x', n)
+  return prefix .. '#' .. string.char(96 + #digits) .. digits .. '\1'
+end
 
 -- rows of the partition
 
@@ -222,40 +227,133 @@ end
 
 -- reading
 
-local function links(member) -- the spans in front of a value, as {lo, hi, ...}; damaged ones are left to the reader
-  local at, spans = string.find(member, '\0', 1, true) + 1, {}
-  if string.byte(member, at) ~= 0xC1 then return spans end
-  local whole = pcall(function()
-    local count
-    count, at = struct.unpack('>I', member, at + 1)
-    for i = 1, 2 * count do
-      spans[i], at = struct.unpack('>Ic0', member, at)
+-- Links stand in front of values as in ops/links.py; what following brings is in following.py. Numbers of records are
+-- boundaries, {first, stop, first, stop, ...}, in order, apart: inside are those with an odd count of them at or below.
+
+local function parse(text, at) -- the links at this place: {prefix, ...} and {prefix, first, stop, ...}
+  local below, runs = {}, {}
+  local prefixes, groups, at = struct.unpack('>I2I2', text, at)
+  for i = 1, prefixes do
+    below[i], at = struct.unpack('>I2c0', text, at)
+    if string.find(below[i], '\0', 1, true) then error('damaged') end
+  end
+  for _ = 1, groups do
+    local prefix, count, first, stop
+    prefix, count, at = struct.unpack('>I2c0I2', text, at)
+    if string.find(prefix, '\0', 1, true) then error('damaged') end
+    for _ = 1, count do
+      first, stop, at = struct.unpack('>I4I4', text, at)
+      if first > stop then error('damaged') end
+      local size = #runs
+      runs[size + 1], runs[size + 2], runs[size + 3] = prefix, first, stop
     end
-  end)
-  return whole and spans or {}
+  end
+  return below, runs
 end
 
-local function follow(rows)
-  local linked, seen, spans_read, size = {}, {}, 0, 0
-  for _, member in ipairs(rows) do
-    local spans = links(member)
-    for i = 1, #spans - 1, 2 do
-      local lo, hi = '[' .. spans[i], '(' .. spans[i + 1]
-      if (string.byte(lo, 2) or 0) < string.byte(SYSTEM_END) then lo = '[' .. SYSTEM_END end
-      local name, offset, step = lo .. '\0' .. hi, 0, 1
-      if not seen[name] then spans_read = spans_read + 1 end
-      if spans_read > FOLLOW_SPANS then return {rows, {}, 0} end
-      while not seen[name] do -- few rows at first: they may be large
-        local part = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', offset, step)
-        for _, found in ipairs(part) do
-          linked[#linked + 1] = found
-          size = size + #found
-        end
-        if size > FOLLOW_BYTES then return {rows, {}, 0} end
-        seen[name] = #part < step
-        offset = offset + step
-        step = math.min(step * 2, 64)
+local function gather(text, at, below, stops) -- add the links at this place; damaged ones are left to the reader
+  if string.byte(text, at) ~= 0xC1 then return end
+  local whole, prefixes, runs = pcall(parse, text, at + 1)
+  if not whole then return end
+  for _, prefix in ipairs(prefixes) do below[prefix] = true end
+  for i = 1, #runs, 3 do
+    local prefix, first, stop = runs[i], runs[i + 1], runs[i + 2]
+    local of = stops[prefix] or {}
+    stops[prefix] = of
+    of[first] = math.max(of[first] or 0, stop)
+  end
+end
+
+local function numbers(stops) -- {[first] = stop} as boundaries
+  local firsts, all = {}, {}
+  for first in pairs(stops) do firsts[#firsts + 1] = first end
+  table.sort(firsts)
+  for _, first in ipairs(firsts) do
+    local size, stop = #all, stops[first]
+    if size > 0 and first <= all[size] then
+      all[size] = math.max(all[size], stop)
+    elseif first < stop then
+      all[size + 1], all[size + 2] = first, stop
+    end
+  end
+  return all
+end
+
+local function without(all, known) -- the pieces of `all` that are not known, {first, stop, ...}
+  local pieces, at = {}, 1
+  for i = 1, #all, 2 do
+    local first, stop = all[i], all[i + 1]
+    while first < stop do
+      while known[at] and known[at + 1] <= first do at = at + 2 end
+      local last = math.min(stop, known[at] or stop)
+      if first < last then
+        pieces[#pieces + 1], pieces[#pieces + 2] = first, last
+        first = last
+      else
+        first = known[at + 1]
       end
+    end
+  end
+  return pieces
+end
+
+local function inside(all, number)
+  local low, high = 0, #all -- the count of boundaries lies between
+  while low < high do
+    local middle = math.ceil((low + high) / 2)
+    if all[middle] <= number then low = middle else high = middle - 1 end
+  end
+  return low % 2 == 1
+end
+
+local function owner(member) -- whose record a row is, and its number
+  local prefix, letter, digits = string.match(member, '^([^%z]*)#([a-p])([%da-f]+)\1%z')
+  if digits and string.byte(letter) == 96 + #digits and (digits == '0' or string.byte(digits) ~= 48) then
+    return prefix, tonumber(digits, 16)
+  end
+end
+
+local function follow(rows, told)
+  local below, runs, known, spans = {}, {}, {}, {}
+  gather(told, 1, below, known)
+  for prefix, stops in pairs(known) do known[prefix] = numbers(stops) end
+  for _, member in ipairs(rows) do gather(member, string.find(member, '\0', 1, true) + 1, below, runs) end
+  for prefix in pairs(below) do spans[#spans + 1] = {prefix, prefix .. '\2', prefix .. '\255'} end
+  for prefix, stops in pairs(runs) do
+    local pieces = without(numbers(stops), known[prefix] or {})
+    for i = 1, #pieces, 2 do
+      local first, stop = pieces[i], pieces[i + 1]
+      spans[#spans + 1] = {prefix, sequence(prefix, first), sequence(prefix, stop), stop - first}
+      if #spans > FOLLOW_SPANS then break end
+    end
+  end
+  if #spans > FOLLOW_SPANS then return {rows, {}, 0} end
+  local linked, seen, size = {}, {}, 0
+  for _, span in ipairs(spans) do
+    local prefix, lo, hi, most = unpack(span) -- `most` records, or all that lies below
+    if string.byte(lo) < string.byte(SYSTEM_END) then lo = SYSTEM_END end
+    local offset, step, last = 0, 4, false
+    while not last do -- few rows at first: they may be large
+      local part = redis.call('ZRANGEBYLEX', K, '[' .. lo, '(' .. hi, 'LIMIT', offset, step)
+      for _, member in ipairs(part) do
+        local of, number = owner(member)
+        local wanted = not known[of] or not inside(known[of], number)
+        if most then
+          wanted = of == prefix -- and not a row that lies below a record
+          most = wanted and most - 1 or most
+        end
+        if not seen[member] then
+          size = size + #member
+          if wanted then
+            seen[member] = true
+            linked[#linked + 1] = member
+          end
+        end
+      end
+      if size > FOLLOW_BYTES then return {rows, {}, 0} end
+      last = #part < step or most == 0
+      offset = offset + step
+      step = math.min(step * 2, 64)
     end
   end
   return {rows, linked, 1}
@@ -269,7 +367,7 @@ local function range(at)
   else
     rows = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', offset, limit)
   end
-  return ARGV[at + 6] == '1' and follow(rows) or rows
+  return ARGV[at + 6] == '1' and follow(rows, ARGV[at + 7]) or rows
 end
 
 local READS = {
@@ -303,8 +401,7 @@ local WRITES = {
     begin()
     local prefix = ARGV[at + 1]
     local number = counter(prefix)
-    local digits = string.format('%x', number)
-    local key = prefix .. '#' .. string.char(96 + #digits) .. digits .. '\1'
+    local key = sequence(prefix, number)
     set(key, ARGV[at + 2])
     set(prefix, int(number + 1))
     return key
