@@ -7,11 +7,13 @@ The tour, from below:
 * **ops** is the vocabulary: `Get`, `Range`, `Put`, `Append`, `Expect` ... in a `Batch` for one partition.
 * A **plan** is logic without I/O: a generator that yields calls and receives what came of them. `drive` runs it,
   sync or async, on any backend.
+* `SessionCheckpointer` is LangGraph's checkpointer: `compile(checkpointer=SessionCheckpointer.from_url(url))`.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 
-`open_backend(url)` is the way in; `testing.BackendContract` is what a backend of your own has to pass.
+`open_backend(url)` is the way to the foundation; `testing.BackendContract` is what a backend of your own has to pass.
 """
 
+from .adapters.checkpointer import SessionCheckpointer
 from .backends import open_backend
 from .backends.base import Backend
 from .drive import arun, run
@@ -31,6 +33,7 @@ from .errors import (
     SessionStoreError,
     Unstorable,
     UnsupportedFormat,
+    UntrustedType,
 )
 
 __version__ = "0.1.0"
@@ -49,9 +52,11 @@ __all__ = [
     "ForeignStorage",
     "MissingExtra",
     "OutcomeUnknown",
+    "SessionCheckpointer",
     "SessionStoreError",
     "Unstorable",
     "UnsupportedFormat",
+    "UntrustedType",
     "arun",
     "open_backend",
     "run",

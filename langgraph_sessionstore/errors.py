@@ -6,6 +6,7 @@
     |-- DataError                           stored or given bytes that cannot be taken
     |   |-- Unstorable (TypeError)          a value that no stored form exists for
     |   |-- CorruptData                     stored bytes that are not what was written
+    |   |-- UntrustedType                   stored data of a type that is not loaded, or not allowed
     |   `-- UnsupportedFormat               stored by a newer version of this library
     |-- ConflictError                       somebody else changed what a guarded write relied on
     `-- BackendError                        the storage could not do its work
@@ -51,6 +52,10 @@ class Unstorable(DataError, TypeError):
 
 class CorruptData(DataError):
     """Stored bytes that are not what was written; the message names the place."""
+
+
+class UntrustedType(DataError):
+    """Stored data names a type that is not loaded or not allowed; the message says what helps."""
 
 
 class UnsupportedFormat(DataError):

@@ -12,8 +12,29 @@ import pytest
 from support.servers import RedisServer
 
 ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text("utf-8")
+CHANGES = re.findall(r"```diff\n(.*?)```", README, re.DOTALL)
+BUILDER = """
+from langgraph.graph import START, StateGraph
+builder = StateGraph(dict).add_node("same", lambda state: state).add_edge(START, "same")
+"""
+AFTER = """
+    graph.invoke({"a": 1}, {"configurable": {"thread_id": "from the README"}})
+    assert len(list(checkpointer.list({"configurable": {"thread_id": "from the README"}}))) == 3
+    checkpointer.delete_thread("from the README")
+"""
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BLOCKS += [
+    BUILDER
+    + re.sub(r"^[+ ]", "", re.sub(r"^-.*\n", "", change, flags=re.MULTILINE), flags=re.MULTILINE)
+    + (AFTER if "    graph" in change else AFTER.replace("\n    ", "\n"))
+    for change in CHANGES
+]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_the_readme_says_how_to_come_from_the_other_checkpointers() -> None:
+    assert len(CHANGES) == 4
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
@@ -43,6 +64,5 @@ def test_examples_run(example: Path, tmp_path: Path, redis7: RedisServer) -> Non
 def test_readme_names_every_option_and_scheme() -> None:
     from langgraph_sessionstore.backends import SCHEMES
 
-    text = (ROOT / "README.md").read_text("utf-8")
     for word in (*(f"{scheme}:" for scheme in SCHEMES), "durability", "busy_timeout", "max_connections", "patience"):
-        assert word in text, word
+        assert word in README, word

@@ -1,0 +1,1 @@
+"""Adapters: what LangGraph and LangChain call, as thin facades over the plans."""

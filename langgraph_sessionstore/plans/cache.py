@@ -1,0 +1,204 @@
+"""What a process remembers of threads, so that it reads and writes only what is new.
+
+Rule 1: nothing here is the truth. A write that builds on it carries guards, and a read learns in the same step whether
+        it still holds; without it everything works, and costs more.
+Rule 2: elements are written once, so one that is remembered is never stale within the partition's incarnation.
+Rule 3: what is remembered is never handed out, only copies.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ..ops import Run
+from . import layout
+from .layout import Slice
+from .records import Record, Stored, Typed
+
+Name = tuple[str, str]
+"""A checkpoint in its thread: namespace and id."""
+_OVERHEAD = 200  # bytes that an object costs beside its content, roughly
+_BRANCHES = 64  # of how many branches a reader tells what it knows
+
+
+class Element:
+    """One element: its stored form, and what was found out about it."""
+
+    __slots__ = ("digest", "model", "reader", "typed")
+
+    def __init__(self, typed: Typed, digest: bytes | None = None) -> None:
+        self.typed = typed
+        self.digest = digest
+        self.model: Any = None
+        """Decoded, to be copied; None: not yet, or it is decoded anew each time."""
+        self.reader: Any = None
+        """The serializer that decoded it."""
+
+
+class Base(NamedTuple):
+    """A checkpoint that a writer may build on."""
+
+    stored: Stored
+    digests: dict[str, bytes]
+    """By channel: of a list or dict the digests of all elements, one after the other; of a whole value its own."""
+
+    @property
+    def record(self) -> Record:
+        return self.stored.record
+
+
+class Thread:
+    """What is remembered of one thread. Only its `Cache` changes it, under its lock."""
+
+    __slots__ = ("bases", "elements", "incarnation", "size", "spans")
+
+    def __init__(self, incarnation: bytes) -> None:
+        self.incarnation = incarnation
+        self.bases: OrderedDict[Name, Base] = OrderedDict()
+        self.elements: dict[int, dict[int, Element]] = {}
+        self.spans: dict[int, tuple[int, int]] = {}
+        """By branch: a range of slots that are all remembered."""
+        self.size = 0
+
+    def known(self) -> tuple[Run, ...]:
+        """The elements that a reader need not bring, of the branches used last."""
+        spans = list(self.spans.items())[-_BRANCHES:]
+        return tuple(layout.run(Slice(branch, *span)) for branch, span in spans)
+
+
+class Cache:
+    """Threads, up to so many bytes in all; who was used longest ago goes first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._threads: OrderedDict[bytes, Thread] = OrderedDict()
+        self._size = 0
+
+    def base(self, partition: bytes, name: Name) -> Base | None:
+        """A checkpoint to build on, when it is remembered."""
+        with self._lock:
+            thread = self._used(partition)
+            base = thread.bases.get(name) if thread else None
+            if thread and base:
+                thread.bases.move_to_end(name)
+            return base
+
+    def known(self, partition: bytes) -> tuple[bytes, tuple[Run, ...]]:
+        """The incarnation that is remembered (or none) and the elements of it that need not be read."""
+        with self._lock:
+            thread = self._used(partition)
+            return (thread.incarnation, thread.known()) if thread else (b"", ())
+
+    def elements(self, partition: bytes, incarnation: bytes, parts: Iterable[Slice]) -> dict[int, dict[int, Element]]:
+        """Those of the elements that are remembered, by branch and slot."""
+        found: dict[int, dict[int, Element]] = {}
+        with self._lock:
+            thread = self._used(partition)
+            if thread is None or thread.incarnation != incarnation:
+                return found
+            for part in parts:
+                there = thread.elements.get(part.branch)
+                if there:
+                    into = found.setdefault(part.branch, {})
+                    for slot in range(part.first, part.stop):
+                        element = there.get(slot)
+                        if element is not None:
+                            into[slot] = element
+        return found
+
+    def forget(self, partition: bytes, name: Name | None = None) -> None:
+        """Forget a thread, or one checkpoint of it."""
+        with self._lock:
+            thread = self._threads.get(partition)
+            if thread is None:
+                return
+            if name is None:
+                self._drop(partition)
+            elif base := thread.bases.pop(name, None):
+                self._grow(thread, -_size_of(base))
+
+    def learn(
+        self,
+        partition: bytes,
+        incarnation: bytes,
+        bases: Iterable[Base] = (),
+        elements: Iterable[tuple[Slice, list[Element]]] = (),
+    ) -> None:
+        """Remember checkpoints and elements of a partition as it is in this incarnation."""
+        with self._lock:
+            thread = self._used(partition)
+            if thread is None or thread.incarnation != incarnation:
+                if thread is not None:
+                    self._drop(partition)
+                thread = self._threads[partition] = Thread(incarnation)
+                self._grow(thread, _OVERHEAD)
+            for base in bases:
+                name = base.record.ns, base.record.id
+                old = thread.bases.pop(name, None)
+                thread.bases[name] = base
+                self._grow(thread, _size_of(base) - (_size_of(old) if old else 0))
+            for part, items in elements:
+                self._learn_elements(thread, part, items)
+            while self._size > self.limit and self._shrink(thread):
+                pass
+
+    # -- under the lock
+
+    def _used(self, partition: bytes) -> Thread | None:
+        thread = self._threads.get(partition)
+        if thread is not None:
+            self._threads.move_to_end(partition)
+        return thread
+
+    def _learn_elements(self, thread: Thread, part: Slice, items: list[Element]) -> None:
+        there = thread.elements.setdefault(part.branch, {})
+        for slot, element in enumerate(items, part.first):
+            if len(element.typed[1]) > self.limit // 8:
+                return  # one giant shall not push out everything else
+            if slot not in there:
+                there[slot] = element
+                self._grow(thread, len(element.typed[1]) + _OVERHEAD)
+        first, stop = thread.spans.pop(part.branch, (part.first, part.first))
+        if part.first <= stop and first <= part.stop:
+            first, stop = min(first, part.first), max(stop, part.stop)
+        elif part.stop - part.first > stop - first:
+            first, stop = part.first, part.stop
+        thread.spans[part.branch] = first, stop  # at the end: used last
+
+    def _shrink(self, current: Thread) -> bool:
+        """Forget the thread used longest ago; of the current one, when it is alone, its oldest checkpoints."""
+        oldest = next(iter(self._threads))
+        if self._threads[oldest] is not current:
+            self._drop(oldest)
+        elif len(current.bases) > 1:
+            _, base = current.bases.popitem(last=False)
+            self._grow(current, -_size_of(base))
+        else:
+            self._drop(oldest)
+        return bool(self._threads)
+
+    def _drop(self, partition: bytes) -> None:
+        self._size -= self._threads.pop(partition).size
+
+    def _grow(self, thread: Thread, size: int) -> None:
+        thread.size += size
+        self._size += size
+
+
+def _size_of(base: Base) -> int:
+    """Roughly what a checkpoint takes in memory; digests that it shares with another count for both."""
+    record = base.record
+    inline = sum(len(value.typed[1]) for value in record.values.values() if value.typed)
+    names = _OVERHEAD * (len(record.versions) + len(record.values))
+    return (
+        _OVERHEAD * 4
+        + inline
+        + names
+        + len(record.fields[1])
+        + len(record.metadata[1])
+        + sum(map(len, base.digests.values()))
+    )

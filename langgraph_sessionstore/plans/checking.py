@@ -1,0 +1,117 @@
+"""Is what is stored of a thread whole? Finds rows that are missing, damaged, or that nothing refers to.
+
+Rule: reads everything of the thread in one atomic step, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from .. import keys
+from ..errors import DataError
+from ..ops import Plan, Range, call
+from . import layout, records
+from .reading import load_typed, merged, unpack_write
+from .records import Stored
+from .tools import Tools, unpack_typed
+
+
+class Problem(NamedTuple):
+    """Something that is not as it should be."""
+
+    kind: Literal["missing", "damaged", "unreferenced"]
+    """Missing and damaged rows are losses. Unreferenced ones only take space: `collect` takes them away."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what}"
+
+
+def check(tools: Tools, thread: str) -> Plan[list[Problem]]:
+    """All problems of a thread; none: every checkpoint can be read, and no row is wasted."""
+    spans = (layout.RECORDS, layout.INDEX, layout.BRANCHES, layout.ELEMENTS, layout.WRITES)
+    outcome = yield from call(keys.session(thread), *(Range(*span) for span in spans))
+    assert isinstance(outcome, list)
+    found, index, branches, elements, writes = (dict(rows) for rows in outcome)
+    problems: list[Problem] = []
+    stored: list[Stored] = []
+    for key, value in found.items():
+        try:
+            stored.append(records.unpack(key, value, thread))
+        except DataError as exc:
+            problems.append(Problem("damaged", str(exc)))
+    problems += _index(index, stored)
+    problems += _elements(tools, thread, stored, elements)
+    if len(stored) == len(found):  # else nobody knows what those that cannot be read refer to
+        problems += _branches(stored, elements, branches)
+    for one in stored:
+        problems += _record(tools, thread, one)
+    for key, value in writes.items():
+        try:
+            write = unpack_write(key, value, thread)
+            load_typed(tools, write.typed, f"the write at {keys.decode(key)!r} in thread {thread!r}")
+        except DataError as exc:
+            problems.append(Problem("damaged", str(exc)))
+    return problems
+
+
+def _index(index: dict[bytes, bytes], stored: list[Stored]) -> list[Problem]:
+    wanted = {layout.index(one.record.ns, one.record.id) for one in stored if one.record.ns}
+    problems = [Problem("missing", f"index row {keys.decode(key)!r}") for key in sorted(wanted - index.keys())]
+    return problems + [
+        Problem("unreferenced", f"index row {keys.decode(key)!r}") for key in sorted(index.keys() - wanted)
+    ]
+
+
+def _elements(tools: Tools, thread: str, stored: list[Stored], elements: dict[bytes, bytes]) -> list[Problem]:
+    """Each element that a record refers to is there and can be read."""
+    problems = []
+    for branch, first, stop in merged(part for one in stored for part in one.record.parts()):
+        for slot in range(first, stop):
+            place = f"element {slot} of branch {branch} in thread {thread!r}"
+            value = elements.get(layout.element(branch, slot))
+            if value is None:
+                problems.append(Problem("missing", place))
+                continue
+            try:
+                load_typed(tools, unpack_typed(value, place), place)
+            except DataError as exc:
+                problems.append(Problem("damaged", str(exc)))
+    return problems
+
+
+def _branches(stored: list[Stored], elements: dict[bytes, bytes], branches: dict[bytes, bytes]) -> list[Problem]:
+    """Each element and each branch has a record that refers to it, and branches know their size."""
+    problems = []
+    live: set[bytes] = set()
+    sizes: dict[bytes, int] = {}
+    for one in stored:
+        for part in one.record.parts():
+            live.update(layout.element(part.branch, slot) for slot in range(part.first, part.stop))
+            name = layout.branch(part.branch)
+            sizes[name] = max(sizes.get(name, 0), part.stop)
+    tails = {layout.branch(tail) for one in stored for tail in one.record.tails()}
+    for key in sorted(elements.keys() - live):
+        problems.append(Problem("unreferenced", f"element {keys.decode(key)[1:]}"))
+    for key in sorted(branches.keys() - sizes.keys() - tails):
+        problems.append(Problem("unreferenced", f"branch {keys.decode(key)[1]}"))
+    for key, size in sizes.items():
+        there = branches.get(key, b"")
+        if not there.isdigit() or int(there) < size:
+            problems.append(Problem("damaged", f"branch {keys.decode(key)[1]} has {size} elements, says {there!r}"))
+    return problems
+
+
+def _record(tools: Tools, thread: str, stored: Stored) -> list[Problem]:
+    """What stands in the record itself can be read."""
+    record = stored.record
+    place = f"checkpoint {record.id!r} of thread {thread!r}"
+    parts = [(record.fields, place), (record.metadata, f"metadata of {place}")]
+    parts += [(value.typed, f"channel {name!r} of {place}") for name, value in record.values.items() if value.typed]
+    problems = []
+    for typed, where in parts:
+        try:
+            load_typed(tools, typed, where)
+        except DataError as exc:
+            problems.append(Problem("damaged", str(exc)))
+    return problems

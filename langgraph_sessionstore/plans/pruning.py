@@ -1,0 +1,224 @@
+"""Taking checkpoints away: whole threads, all but the newest, those of some runs; and copying threads.
+
+Rule 1: first the records go, then the elements that no record refers to any more. In between nothing is wrong, and what
+        is dead stays dead (see `layout`), so the second step needs no guard but on branches that end.
+Rule 2: ancestors are kept from which a remaining checkpoint rebuilds a delta channel. That relies on no other
+        checkpoint being put meanwhile, so it is guarded, and begins again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from .. import keys
+from ..errors import ConflictError
+from ..ops import (
+    Add,
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Delete,
+    DeleteRange,
+    Drop,
+    Entries,
+    Expect,
+    ExpectEmpty,
+    Forget,
+    Get,
+    Op,
+    Page,
+    Plan,
+    Range,
+    Touch,
+    call,
+    etag,
+    must,
+)
+from . import layout, records
+from .cache import Name
+from .layout import Slice
+from .reading import load_metadata, merged
+from .records import Stored
+from .tools import TRIES, Tools
+from .writing import REGISTRY
+
+RUNS = 100  # threads of a run that are looked up in one trip
+
+
+def delete_thread(tools: Tools, thread: str) -> Plan[None]:
+    """Delete all checkpoints and writes of a thread; and the session, when nothing else is in it."""
+    partition = keys.session(thread)
+    tools.cache.forget(partition)
+    delete = Batch(*(DeleteRange(*span) for span in layout.AREA))
+    yield Calls([Call(partition, delete), *_unlist(partition)], ordered=True)
+
+
+def _unlist(partition: bytes) -> list[Call]:
+    """Calls that take an empty partition away, and off the list. They end at a conflict when it is not empty."""
+    drop = Batch(Expect(keys.TOMBSTONE, False), ExpectEmpty(b"", None), Drop())
+    return [Call(partition, drop), Call(REGISTRY, Batch(Forget(partition)))]
+
+
+def keep_latest(tools: Tools, thread: str) -> Plan[None]:
+    """Delete all but the newest checkpoint of each namespace, and what that one needs."""
+
+    def choose(stored: Mapping[Name, Stored]) -> set[Name]:
+        newest: dict[str, str] = {}
+        for ns, checkpoint_id in stored:
+            newest[ns] = max(newest.get(ns, ""), checkpoint_id)
+        return set(newest.items())
+
+    yield from _retain(tools, thread, choose, orphans=True)
+
+
+def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
+    """Delete the checkpoints of these runs, in whichever threads they are."""
+    gone = set(runs)
+    threads: dict[str, None] = {}
+    for run in runs:
+        after: bytes | None = b""
+        while after is not None:
+            (found,) = yield from must(REGISTRY, Page("run", keys.encode(run), after, RUNS))
+            entries: Entries = found
+            threads.update((str(keys.decode(entry.name)[1]), None) for entry in entries.rows)
+            after = entries.cursor or None
+    names = tuple(keys.encode(run) for run in gone)
+    for thread in threads:
+        yield from _retain(tools, thread, _without(tools, thread, gone), orphans=False)
+        yield from must(REGISTRY, Forget(keys.session(thread), names))
+
+
+def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Name, Stored]], set[Name]]:
+    def choose(stored: Mapping[Name, Stored]) -> set[Name]:
+        return {name for name, one in stored.items() if load_metadata(tools, thread, one).get("run_id") not in gone}
+
+    return choose
+
+
+def copy_thread(tools: Tools, source: str, target: str) -> Plan[bool]:
+    """Copy all checkpoints and writes to a new thread; whether there was something to copy."""
+    partition = keys.session(target)
+    tools.cache.forget(partition)
+    batch = Batch(ExpectEmpty(b"", None), Range(*layout.RECORDS))
+    _, outcome = yield Calls(
+        [Call(REGISTRY, Batch(Touch(partition))), Call(partition, batch, source=keys.session(source))], ordered=True
+    )
+    if isinstance(outcome, Conflict):
+        if outcome.guard >= 0:
+            raise ConflictError(f"thread {target!r} exists already: copy to a new one, or delete it first")
+        yield Calls([*_unlist(partition)], ordered=True)
+        return False
+    found = [records.unpack(key, value, target) for key, value in outcome[1]]
+    runs = {load_metadata(tools, target, stored).get("run_id") for stored in found}
+    names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
+    if names:
+        yield from must(REGISTRY, Touch(partition, runs=names))
+    return True
+
+
+def collect(tools: Tools, thread: str) -> Plan[int]:
+    """Delete the elements that no record refers to; how many there were."""
+    partition = keys.session(thread)
+    found, branches = yield from must(partition, Range(*layout.RECORDS), Range(*layout.BRANCHES))
+    live: dict[int, list[Slice]] = {}
+    tails: set[int] = set()
+    for key, value in found:
+        record = records.unpack(key, value, thread).record
+        tails.update(record.tails())
+        for part in record.parts():
+            live.setdefault(part.branch, []).append(part)
+    gaps: list[Op] = []
+    ends: list[Call] = []
+    for key, size in branches:
+        branch = int(keys.decode(key)[1])
+        if branch in live or branch in tails:
+            gaps += [DeleteRange(*_span(gap)) for gap in _gaps(branch, int(size), live.get(branch, ()))]
+        else:  # a writer may have gone on from its end, so the end is guarded
+            rows = DeleteRange(*keys.below("e", branch))
+            ends.append(Call(partition, Batch(Expect(key, etag(size)), rows, Delete(key))))
+    gone = sum((yield from must(partition, *gaps))) if gaps else 0
+    for outcome in (yield Calls(ends)) if ends else ():
+        gone += 0 if isinstance(outcome, Conflict) else outcome[1]
+    return gone
+
+
+def _retain(
+    tools: Tools, thread: str, choose: Callable[[Mapping[Name, Stored]], set[Name]], *, orphans: bool
+) -> Plan[None]:
+    """Delete all checkpoints but the chosen ones and what those need; `orphans`: old writes without one, too."""
+    partition = keys.session(thread)
+    for _ in range(TRIES):
+        version, found = yield from must(partition, Get(layout.VERSION), Range(*layout.RECORDS))
+        stored = {layout.record_name(key): records.unpack(key, value, thread) for key, value in found}
+        kept = choose(stored)
+        needed = _needed(tools, thread, stored, kept)
+        gone = stored.keys() - kept - needed
+        if gone:
+            rebuilt = version is not None and any(_counters(tools, thread, one) for one in stored.values())
+            ops: list[Op] = [Expect(layout.VERSION, etag(version))] if rebuilt else []
+            for ns, checkpoint_id in sorted(gone):
+                ops.append(Delete(layout.record(ns, checkpoint_id)))
+                ops.append(DeleteRange(*keys.below("w", ns, checkpoint_id)))
+                if ns:
+                    ops.append(Delete(layout.index(ns, checkpoint_id)))
+            if orphans:
+                ops += [DeleteRange(*span) for span in _between(kept | needed)]
+            outcome = yield from call(partition, *ops, Add(layout.VERSION, 1))
+            if isinstance(outcome, Conflict):
+                continue
+        yield from collect(tools, thread)
+        if not kept:
+            rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), Delete(layout.VERSION))
+            yield Calls([Call(partition, rest), *_unlist(partition)], ordered=True)
+        return
+    raise ConflictError(f"thread {thread!r} is too busy: it was changed each time before it could be pruned")
+
+
+def _needed(tools: Tools, thread: str, stored: Mapping[Name, Stored], kept: Iterable[Name]) -> set[Name]:
+    """The ancestors from which delta channels of the kept checkpoints are rebuilt."""
+    needed: set[Name] = set()
+    for name in kept:
+        record = stored[name].record
+        counters = _counters(tools, thread, stored[name])
+        open_ = {channel for channel in counters if channel in record.versions} - record.values.keys()
+        chain: set[Name] = set()
+        while open_ and record.parent is not None:
+            parent = record.ns, record.parent
+            if parent not in stored or parent in chain:
+                break
+            chain.add(parent)
+            record = stored[parent].record
+            open_ -= record.values.keys()
+        needed |= chain
+    return needed
+
+
+def _counters(tools: Tools, thread: str, stored: Stored) -> Any:
+    """The delta channels that a checkpoint was put with, and how long ago each was stored in full."""
+    return load_metadata(tools, thread, stored).get("counters_since_delta_snapshot") or {}
+
+
+def _between(kept: Iterable[Name]) -> Iterable[keys.Span]:
+    """The pending writes that lie before and between the kept checkpoints of a namespace."""
+    last: dict[str, bytes] = {}
+    for ns, checkpoint_id in sorted(kept):
+        prefix = layout.writes(ns, checkpoint_id)
+        yield last.get(ns, keys.below("w", ns)[0]), prefix
+        last[ns] = keys.below("w", ns, checkpoint_id)[1]
+
+
+def _gaps(branch: int, size: int, live: Sequence[Slice]) -> Iterable[Slice]:
+    """The slots of a branch that no record refers to."""
+    at = 0
+    for part in merged(live):
+        if at < part.first:
+            yield Slice(branch, at, part.first)
+        at = part.stop
+    if at < size:
+        yield Slice(branch, at, size)
+
+
+def _span(part: Slice) -> keys.Span:
+    return layout.element(part.branch, part.first), layout.element(part.branch, part.stop)

@@ -1,0 +1,206 @@
+"""A checkpoint's record: everything of it but the elements.
+
+Rule 1: each channel says how its value is stored: in the record itself when small, else as elements of branches.
+Rule 2: the links in front of a record lead to all its elements and to its pending writes, so that one following
+        read brings the whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from .. import codec
+from ..errors import CorruptData, Unstorable
+from ..ops import Links, etag, split_links, with_links
+from . import layout
+from .layout import Slice, Tail
+
+Typed: TypeAlias = tuple[str, bytes]
+"""What a serializer makes of a value."""
+Version: TypeAlias = str | int | float
+Kind: TypeAlias = Literal["inline", "whole", "list", "dict"]
+_KINDS: tuple[Kind, ...] = ("inline", "whole", "list", "dict")
+_LAYOUT = 1
+_OWN_VERSION = re.compile(r"0*([0-9]{1,16})\.([0-9]{16})", re.ASCII)
+
+
+class Value(NamedTuple):
+    """How a channel's value is stored.
+
+    inline   in `typed`
+    whole    as the one element in `parts`
+    list     each item an element, in the order of `parts`
+    dict     each value an element, in the order of `parts`; the keys, as a list, are in `typed`
+    """
+
+    kind: Kind
+    typed: Typed | None
+    parts: tuple[Slice, ...] = ()
+    tail: Tail | None = None
+    """Where a writer who goes on from here adds elements."""
+
+    @property
+    def items(self) -> int:
+        """How many elements it has."""
+        return sum(part.stop - part.first for part in self.parts)
+
+
+class Record(NamedTuple):
+    """A checkpoint as it is stored."""
+
+    ns: str
+    id: str
+    parent: str | None
+    fields: Typed
+    """The checkpoint without the parts that have a place of their own here."""
+    metadata: Typed
+    versions: dict[str, Version]
+    seen: dict[str, dict[str, Version]] | None
+    """`versions_seen`; None when it is among the fields."""
+    values: dict[str, Value]
+    """By channel; one that has a version and no value here is empty."""
+    tail: Tail | None
+    """Where whole values are added."""
+    sends_of: str | None
+    """The checkpoint whose writes hold the packets that are pending here (checkpoints before version 4)."""
+
+    @property
+    def key(self) -> bytes:
+        return layout.record(self.ns, self.id)
+
+    def parts(self) -> Iterator[Slice]:
+        """All elements that the record refers to."""
+        for value in self.values.values():
+            yield from value.parts
+
+    def tails(self) -> Iterator[int]:
+        """The branches with which a writer may go on from here."""
+        for tail in (self.tail, *(value.tail for value in self.values.values())):
+            if tail is not None:
+                yield tail.branch
+
+    def links(self) -> Links:
+        """What a following read brings along."""
+        below = [layout.writes(self.ns, self.id)]
+        if self.sends_of is not None:
+            below.append(layout.writes(self.ns, self.sends_of))
+        return Links(tuple(below), tuple(layout.run(part) for part in self.parts()))
+
+    def pack(self) -> bytes:
+        """The stored form."""
+        return with_links(
+            self.links(),
+            codec.pack(
+                [
+                    _LAYOUT,
+                    self.parent,
+                    self.fields,
+                    self.metadata,
+                    {channel: _short(version) for channel, version in self.versions.items()},
+                    self.seen and {node: {c: _short(v) for c, v in seen.items()} for node, seen in self.seen.items()},
+                    {channel: _pack_value(value) for channel, value in self.values.items()},
+                    self.tail and list(self.tail),
+                    self.sends_of,
+                ]
+            ),
+        )
+
+
+class Stored(NamedTuple):
+    """A record and the name of its stored form, by which a batch can expect that it still stands."""
+
+    record: Record
+    etag: str
+
+
+def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
+    """Read a record; `CorruptData` when it is none."""
+    ns, checkpoint_id = layout.record_name(key)
+    place = f"checkpoint {checkpoint_id!r} of thread {thread!r}"
+    _, packed = split_links(stored)
+    parts = codec.unpack(packed, place)
+    try:
+        version, parent, fields, metadata, versions, seen, values, tail, sends_of = parts
+        if version != _LAYOUT:
+            raise ValueError(f"layout {version!r}")
+        record = Record(
+            ns,
+            checkpoint_id,
+            parent,
+            _typed(fields),
+            _typed(metadata),
+            {channel: _long(short) for channel, short in versions.items()},
+            seen if seen is None else {node: {c: _long(v) for c, v in of.items()} for node, of in seen.items()},
+            {channel: _unpack_value(value) for channel, value in values.items()},
+            tail and Tail(*tail),
+            sends_of,
+        )
+    except (TypeError, ValueError, AttributeError, IndexError) as exc:
+        raise CorruptData(f"{place} is damaged: {exc}") from exc
+    return Stored(record, etag(stored))
+
+
+def plain_versions(versions: Any) -> dict[str, Version]:
+    """The channel versions of a checkpoint, refused when they are none."""
+    if not _are_versions(versions):
+        raise Unstorable("channel_versions has to be a dict from channel names to versions (text or numbers)")
+    return dict(versions)
+
+
+def plain_seen(seen: Any) -> dict[str, dict[str, Version]] | None:
+    """`versions_seen` when it has its usual form, else None."""
+    if type(seen) is not dict or not all(type(k) is str and _are_versions(of) for k, of in seen.items()):
+        return None
+    return {node: dict(of) for node, of in seen.items()}
+
+
+def _are_versions(versions: Any) -> bool:
+    return isinstance(versions, dict) and all(
+        type(k) is str and (type(v) in (str, float) or (type(v) is int and abs(v) < 1 << 63))
+        for k, v in versions.items()
+    )
+
+
+def _short(version: Version) -> Any:
+    """Our own versions, 49 characters each, make half of a record; as two numbers they are 11 bytes."""
+    if isinstance(version, str) and len(version) == 49 and (own := _OWN_VERSION.fullmatch(version)):
+        return [int(own[1]), int(own[2])]
+    return version
+
+
+def _long(short: Any) -> Version:
+    if isinstance(short, list):
+        number, suffix = short
+        return f"{number:032d}.{suffix:016d}"
+    if isinstance(short, (str, int, float)):
+        return short
+    raise ValueError(f"no version: {short!r:.40}")
+
+
+def _typed(pair: Any) -> Typed:
+    type_, data = pair
+    if not isinstance(type_, str) or not isinstance(data, bytes):
+        raise ValueError("no serialized value")
+    return type_, data
+
+
+def _pack_value(value: Value) -> list[Any]:
+    return [
+        _KINDS.index(value.kind),
+        value.typed,
+        [n for part in value.parts for n in part],
+        value.tail and list(value.tail),
+    ]
+
+
+def _unpack_value(packed: Any) -> Value:
+    kind, typed, numbers, tail = packed
+    parts = tuple(Slice(*numbers[at : at + 3]) for at in range(0, len(numbers), 3))
+    if not all(type(n) is int and n >= 0 for n in numbers) or any(part.first >= part.stop for part in parts):
+        raise ValueError("no elements")
+    value = Value(_KINDS[kind], typed and _typed(typed), parts, tail and Tail(*tail))
+    if (value.kind == "whole" and value.items != 1) or (value.typed is None) != (value.kind in ("whole", "list")):
+        raise ValueError("not a stored value")
+    return value

@@ -1,0 +1,310 @@
+"""Writing checkpoints and pending writes: one trip each.
+
+Rule 1: a put reads nothing. It builds on what this process remembers of the parent, and its batch expects that the
+        parent stands as it was and that nobody else has added to the branches that it adds to. Where that fails, it
+        begins again without: with a branch of its own, or with the value in full.
+Rule 2: a channel that is not among the new versions keeps the value that it had at its version. Only when nothing is
+        remembered of that does a put look it up: in the parent first, then in the other records.
+Rule 3: what cannot be stored is found out before anything is sent, and the error names the channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.base import WRITES_IDX_MAP
+from langgraph.checkpoint.serde.types import TASKS
+
+from .. import codec, keys
+from ..errors import ConflictError, SessionStoreError, Unstorable
+from ..ops import (
+    Add,
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Expect,
+    Get,
+    Op,
+    Outcome,
+    Plan,
+    Put,
+    PutNew,
+    Range,
+    Row,
+    Touch,
+    etag,
+    must,
+)
+from . import channels, layout, records
+from .cache import Base, Element
+from .channels import Draft
+from .layout import Slice, Tail
+from .reading import exactly
+from .records import Record, Stored, Typed, Value, Version
+from .tools import TRIES, Tools, pack_typed
+
+REGISTRY = keys.registry("session")
+SCAN = 100  # records that are looked through in one trip
+
+
+class Input(NamedTuple):
+    """A checkpoint that is to be stored."""
+
+    thread: str
+    ns: str
+    checkpoint: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    new_versions: Mapping[str, Any]
+    parent: str | None
+
+    @property
+    def partition(self) -> bytes:
+        return keys.session(self.thread)
+
+
+def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[None]:
+    """Store a checkpoint. `touch` lists the thread; on its `first` time before anything of it is stored."""
+    versions = records.plain_versions(given.checkpoint["channel_versions"])
+    moved: set[int] = set()
+    for _ in range(TRIES):
+        base = tools.cache.base(given.partition, (given.ns, given.parent)) if given.parent else None
+        kept = yield from _kept(given, versions, base)
+        attempt = _Attempt(tools, given, versions, base, kept, moved)
+        batch = attempt.batch()
+        outcome = yield from _send(given.partition, batch, touch, first)
+        if not isinstance(outcome, Conflict):
+            attempt.learn(outcome[-1])
+            return
+        failed = batch.ops[outcome.guard]
+        if isinstance(failed, Expect) and failed.key in attempt.tails:
+            moved.add(attempt.tails[failed.key])
+        elif given.parent:
+            tools.cache.forget(given.partition, (given.ns, given.parent))
+    raise ConflictError(f"thread {given.thread!r} was changed each time while a checkpoint was put")
+
+
+def put_writes(
+    tools: Tools,
+    thread: str,
+    ns: str,
+    checkpoint_id: str,
+    writes: Sequence[tuple[str, Any]],
+    task_id: str,
+    task_path: str,
+    touch: Touch | None,
+) -> Plan[None]:
+    """Store what a task wrote. What it wrote before stays, except to the special channels."""
+    ops: dict[bytes, Op] = {}
+    for number, (channel, value) in enumerate(writes):
+        index = WRITES_IDX_MAP.get(channel, number)
+        key = layout.write(ns, checkpoint_id, task_id, index)
+        type_, data = _dump(tools, value, f"what task {task_id!r} wrote to channel {channel!r} of thread {thread!r}")
+        row = codec.pack([channel, type_, data, task_path])
+        ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
+    if not ops:
+        return
+    # sent again after a broken connection, it changes nothing that a later call of this task has not replaced
+    yield from _send(keys.session(thread), Batch(*ops.values(), repeatable=True), touch, True)
+
+
+def _send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:
+    """Apply a batch, and list the thread beside it: before it when it is the `first`.
+
+    The list is a hint, so the batch alone decides how it ends.
+    """
+    calls = [Call(partition, batch)]
+    if touch is not None:
+        calls.insert(0, Call(REGISTRY, Batch(touch)))
+    try:
+        return (yield Calls(calls, ordered=first and touch is not None))[-1]
+    except SessionStoreError as exc:
+        answer = exc.answers[-1] if exc.answers and len(exc.answers) > 1 else exc
+        if isinstance(answer, SessionStoreError):
+            raise answer from (exc if answer is not exc else exc.__cause__)
+        outcome: Outcome = answer
+        return outcome
+
+
+class _Attempt:
+    """One attempt at a put: what it keeps, what it adds, and under which guards."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        given: Input,
+        versions: dict[str, Version],
+        base: Base | None,
+        kept: _Kept,
+        moved: set[int],
+    ) -> None:
+        self.tools, self.given, self.base, self.moved = tools, given, base, moved
+        self.tails: dict[bytes, int] = {}
+        """The guards on branches, and which branch it is."""
+        self.sizes: dict[int, int] = {}
+        self.added: list[tuple[Slice, list[Element]]] = []
+        self.digests: dict[str, bytes] = {}
+        self.guards: list[Op] = [Expect(holder, name) for holder, name in kept.holders.items()]
+        self.shares = False
+        """Whether it relies on elements of the base."""
+        self.tail = base.record.tail if base else None
+        values: dict[str, Value] = {}
+        for channel in versions:
+            if channel in kept.values:
+                values[channel] = self._keep(channel, kept.values[channel])
+            elif channel in given.checkpoint["channel_values"] and (
+                channel in given.new_versions or channel in kept.missing
+            ):
+                values[channel] = self._store(channel, given.checkpoint["channel_values"][channel])
+        self.record = self._record(versions, values)
+
+    def batch(self) -> Batch:
+        """Everything that has to happen at once."""
+        key = self.record.key
+        if self.base and self.shares:
+            self.guards.append(Expect(self.base.record.key, self.base.stored.etag))
+        ops: list[Op] = []
+        for part, items in self.added:
+            prefix = layout.elements(part.branch)
+            for slot, element in enumerate(items, part.first):
+                ops.append(Put(keys.sequence(prefix, slot), pack_typed(element.typed)))
+        ops += [Put(layout.branch(branch), b"%d" % size) for branch, size in self.sizes.items()]
+        self.packed = self.record.pack()
+        ops.append(Put(key, self.packed))
+        if self.given.ns:
+            ops.append(PutNew(layout.index(self.given.ns, self.record.id), b""))
+        # Sent again after it was applied, it would meet its own branches and take another: the same checkpoint, and
+        # some elements for the next collection. Better than not to know.
+        return Batch(*self.guards, *ops, Add(layout.VERSION, 1), Get(keys.INCARNATION), repeatable=True)
+
+    def learn(self, incarnation: bytes) -> None:
+        """Remember what was stored, for the next step."""
+        stored = Stored(self.record, etag(self.packed))
+        self.tools.cache.learn(self.given.partition, incarnation, [Base(stored, self.digests)], self.added)
+
+    def _keep(self, channel: str, value: Value) -> Value:
+        """A value that stays as it is, with what is remembered of it when it is the base's."""
+        if self.base and value is self.base.record.values.get(channel):
+            self.shares = self.shares or bool(value.parts)
+            if channel in self.base.digests:
+                self.digests[channel] = self.base.digests[channel]
+        return value
+
+    def _store(self, channel: str, value: Any) -> Value:
+        base = self.base.record.values.get(channel) if self.base else None
+        digest = self.base.digests.get(channel, b"") if self.base else b""
+        try:
+            draft = channels.draft(self.tools.serde, value, base, digest, self.tools.share)
+            draft = channels.settle(self.tools.serde, draft)
+        except Exception as exc:
+            raise _unstorable(exc, f"channel {channel!r} of thread {self.given.thread!r}") from exc
+        self.shares = self.shares or draft.keeps()
+        if draft.digest:
+            self.digests[channel] = draft.digest
+        return self._place(draft)
+
+    def _place(self, draft: Draft) -> Value:
+        """Give the new elements their slots."""
+        whole = draft.kind == "whole"
+        added = draft.added()
+        if not added:
+            parts = tuple(piece for piece in draft.pieces if isinstance(piece, Slice))
+            return Value(draft.kind, draft.typed, parts, draft.tail)
+        tail = self.tail if whole else draft.tail
+        if tail is None or tail.branch in self.moved:
+            tail = Tail(self.tools.new_branch(), 0)
+        start = self.sizes.get(tail.branch)
+        if start is None:
+            start = tail.size
+            guard = layout.branch(tail.branch)
+            self.tails[guard] = tail.branch
+            self.guards.append(Expect(guard, etag(b"%d" % start) if start else False))
+        value, end = draft.place(Tail(tail.branch, start))
+        self.sizes[tail.branch] = end.size
+        self.added.append((Slice(tail.branch, start, end.size), added))
+        if whole:
+            self.tail = end
+            return value._replace(tail=None)
+        return value
+
+    def _record(self, versions: dict[str, Version], values: dict[str, Value]) -> Record:
+        given, checkpoint = self.given, self.given.checkpoint
+        seen = records.plain_seen(checkpoint.get("versions_seen"))
+        apart = {"id", "channel_values", "channel_versions"} | ({"versions_seen"} if seen is not None else set())
+        fields = {name: value for name, value in checkpoint.items() if name not in apart}
+        place = f"checkpoint {checkpoint['id']!r} of thread {given.thread!r}"
+        old = given.parent and isinstance(checkpoint.get("v"), int) and checkpoint["v"] < 4 and TASKS not in values
+        return Record(
+            given.ns,
+            checkpoint["id"],
+            given.parent,
+            _dump(self.tools, fields, place),
+            _dump(self.tools, given.metadata, f"metadata of {place}"),
+            versions,
+            seen,
+            values,
+            self.tail,
+            given.parent if old else None,
+        )
+
+
+class _Kept(NamedTuple):
+    """What channels that are not new keep."""
+
+    values: dict[str, Value]
+    holders: dict[bytes, str]
+    """The records beside the base in which elements were found."""
+    missing: dict[str, Version]
+    """Channels whose version is stored nowhere."""
+
+
+def _kept(given: Input, versions: Mapping[str, Version], base: Base | None) -> Plan[_Kept]:
+    """Find the values of channels that are not new."""
+    missing = {channel: version for channel, version in versions.items() if channel not in given.new_versions}
+    kept = _Kept({}, {}, missing)
+    if base is not None:
+        _take(kept, base.record)
+    if missing and given.parent and base is None:
+        (rows,) = yield from must(given.partition, exactly(given.ns, given.parent))
+        _take_from(kept, given, rows)
+    lo, hi = keys.below("c", given.ns)
+    while missing:
+        (rows,) = yield from must(given.partition, Range(lo, hi, limit=SCAN, reverse=True))
+        _take_from(kept, given, rows)
+        if len(rows) < SCAN:
+            break
+        hi = rows[-1][0]
+    return kept
+
+
+def _take_from(kept: _Kept, given: Input, rows: Sequence[Row]) -> None:
+    for key, value in rows:
+        if kept.missing:
+            stored = records.unpack(key, value, given.thread)
+            if _take(kept, stored.record):
+                kept.holders[key] = stored.etag
+
+
+def _take(kept: _Kept, record: Record) -> bool:
+    """Take what a record has at the wanted versions; whether elements are among it."""
+    shared = False
+    for channel, version in list(kept.missing.items()):
+        if channel in record.versions and record.versions[channel] == version:
+            del kept.missing[channel]
+            if channel in record.values:
+                kept.values[channel] = record.values[channel]
+                shared = shared or bool(record.values[channel].parts)
+    return shared
+
+
+def _dump(tools: Tools, value: Any, place: str) -> Typed:
+    try:
+        return tools.serde.dumps_typed(value)
+    except Exception as exc:
+        raise _unstorable(exc, place) from exc
+
+
+def _unstorable(exc: Exception, place: str) -> SessionStoreError:
+    what = str(exc) if isinstance(exc, Unstorable) else f"{type(exc).__name__}: {exc}"
+    return Unstorable(f"{place} cannot be stored: {what}")

@@ -1,0 +1,107 @@
+"""Bytes -> values: whatever the bytes are, a value or a `DataError` comes of them.
+
+The rule: each extension is unpacked by a hook that knows how deep it lies, so that hostile depth ends in an error and
+not at the end of the stack. ormsgpack needs the stack for each list in a list, up to a thousand of them; that is
+affordable for the first two extensions in each other. Deeper ones that may hold many lists in each other go through
+msgpack, which needs no stack for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import ormsgpack
+
+from ..errors import CorruptData, DataError, UnsupportedFormat
+from . import arrays, classes, codes, messages, plain
+from .policy import TypePolicy
+from .write import LEVELS
+
+Hook = Callable[[int, bytes], Any]
+_HEAD = bytes([codes.FORMAT])
+_OPENERS = bytes(range(0x80, 0xA0)) + bytes(range(0xDC, 0xE0))  # the first bytes of lists and maps
+_FEW = 16
+
+
+class Reader:
+    """Unpacks values under a policy."""
+
+    def __init__(self, policy: TypePolicy) -> None:
+        makers: dict[int, Callable[[Any], Any]] = {
+            **plain.MAKERS,
+            **classes.makers(policy),
+            codes.ARRAY: arrays.make,
+            codes.SCALAR: arrays.make_scalar,
+            codes.MESSAGE: messages.make,
+        }
+        self._hook: Hook = _too_deep
+        for level in reversed(range(LEVELS)):
+            self._hook = _hook(makers, self._hook, ormsgpack.unpackb if level < 1 else _unpack)
+
+    def unpack(self, stored: Any) -> Any:
+        if type(stored) is not bytes:
+            try:
+                stored = bytes(memoryview(stored))
+            except TypeError:
+                raise CorruptData(f"not bytes but {type(stored).__name__}") from None
+        if stored[:1] != _HEAD:
+            if stored and codes.FORMAT < stored[0] < 32:
+                raise UnsupportedFormat(
+                    f"stored in format {stored[0]}, this version reads up to {codes.FORMAT}: "
+                    "upgrade langgraph-sessionstore"
+                )
+            raise CorruptData("not written by this library, or damaged")
+        try:
+            return ormsgpack.unpackb(stored[1:], ext_hook=self._hook)
+        except BaseException as exc:  # ormsgpack hides what its hook raises
+            error = _said.__dict__.pop("error", None)
+            if error is not None:
+                raise error from error.__cause__
+            raise _as_error(0, exc) from exc
+
+
+_said = threading.local()  # the error of a hook, until `unpack` takes it
+
+
+def _hook(makers: dict[int, Callable[[Any], Any]], inner: Hook, unpack: Callable[..., Any]) -> Hook:
+    def hook(code: int, payload: bytes) -> Any:
+        try:
+            return makers[code](unpack(payload, ext_hook=inner))
+        except BaseException as exc:
+            if "error" not in _said.__dict__:  # the innermost is the one that tells
+                _said.error = _as_error(code, exc)
+            raise
+
+    return hook
+
+
+def _too_deep(code: int, payload: bytes) -> Any:
+    _said.error = CorruptData("damaged: it is nested too deep")
+    raise _said.error
+
+
+def _as_error(code: int, exc: BaseException) -> BaseException:
+    if isinstance(exc, (DataError, KeyboardInterrupt, SystemExit, GeneratorExit)):
+        return exc
+    if isinstance(exc, RecursionError):
+        reason = "it is nested too deep"
+    elif code and code not in codes.NAMES:
+        reason = f"no form has the number {code}"
+    else:
+        reason = f"{codes.NAMES[code]}: {exc}" if code else str(exc)
+    error = CorruptData(f"damaged: {reason[:200]}")
+    error.__cause__ = exc
+    return error
+
+
+def _unpack(payload: bytes, ext_hook: Hook) -> Any:
+    """Like `ormsgpack.unpackb`, with a bounded need of stack."""
+    size = len(payload)
+    if size <= _FEW or (size < 1 << 16 and size - len(payload.translate(None, _OPENERS)) <= _FEW):
+        return ormsgpack.unpackb(payload, ext_hook=ext_hook)
+    unpacker = msgpack.Unpacker(ext_hook=ext_hook, read_size=64, max_buffer_size=size)
+    unpacker.feed(payload)
+    return unpacker.unpack()

@@ -1,0 +1,185 @@
+"""Values -> bytes: what msgpack has as it is, all else as numbered extensions.
+
+The rule: one pass in C does nearly everything. What it cannot take (keys that are no text, lone surrogates, great
+depth, or a value without a stored form) makes it fail as a whole, without a reason. The value is then walked in
+Python, part by part, which finds a form for the first three and the name and the place of the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ormsgpack
+from ormsgpack import Ext, Fragment
+
+from ..errors import Unstorable
+from . import arrays, classes, codes, messages, plain
+from .plain import Pack, Rule
+from .policy import TypePolicy, kind
+
+LEVELS = 256  # extensions inside extensions; reading takes as many
+_DEPTH = 500  # all that contains something; reading takes twice as many
+_OPTION = (
+    ormsgpack.OPT_PASSTHROUGH_TUPLE
+    | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+_PACKED = frozenset({type(None), bool, float, bytes, bytearray, Ext, Fragment})
+_PAIRED = frozenset({codes.PAIRS, codes.ORDERED_DICT, codes.COUNTER})
+_WITH_FIELDS = frozenset({codes.MESSAGE, codes.MODEL, codes.MODEL_V1, codes.DATACLASS, codes.NAMED_TUPLE, codes.RECORD})
+
+
+class Writer:
+    """Packs values under a policy. `pack` raises anything; `pack_slowly` packs or says what is wrong, and where."""
+
+    pack: Pack
+
+    def __init__(self, policy: TypePolicy) -> None:
+        self._policy = policy
+        self._rules: dict[type, Rule] = {**plain.RULES, **dict.fromkeys(messages.CLASSES.values(), _MESSAGE)}
+        self.pack = _too_deep
+        for _ in range(LEVELS):
+            self.pack = partial(ormsgpack.packb, default=self._default(self.pack), option=_OPTION)
+
+    def pack_slowly(self, value: Any) -> bytes:
+        try:
+            return _Walk(self).pack(value)
+        except Unstorable as exc:
+            reason, place = (*exc.args, "")[:2]
+            raise Unstorable(f"cannot be stored: {place[:200]}{': ' if place else ''}{reason}") from exc.__cause__
+        except RecursionError:
+            raise Unstorable("cannot be stored: it is nested too deep") from None
+
+    def rule(self, cls: type) -> Rule:
+        """How values of this class are taken apart; `Unstorable` when there is no way."""
+        rule = self._rules.get(cls)
+        if rule is None:
+            rule = self._rules[cls] = self._rule(cls)
+        return rule
+
+    def _rule(self, cls: type) -> Rule:
+        code = kind(cls)
+        if code is not None:
+            return classes.rule_for(cls, code, self._policy.ref(cls))
+        if (rule := arrays.rule_for(cls)) is not None:
+            return rule
+        for base in cls.__mro__:
+            if base in plain.BASES:
+                return plain.BASES[base]
+            if base in plain.RULES:
+                return plain.RULES[base]
+        raise Unstorable(
+            f"no stored form for the type {cls.__module__}.{cls.__qualname__}: "
+            "store data, such as a dict, a dataclass or a pydantic model"
+        )
+
+    def _default(self, pack: Pack) -> Callable[[Any], Any]:
+        """What ormsgpack calls for a value it does not know; `pack` packs what is inside of that."""
+        rules, find = self._rules, self.rule
+
+        def default(value: Any) -> Any:
+            code, take = rules.get(type(value)) or find(type(value))
+            parts = take(value, pack)
+            return parts if code is None else Ext(code, pack(parts))
+
+        return default
+
+
+class _Walk:
+    """One value, walked in Python."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._open: set[int] = set()  # what is being walked, to find what contains itself
+
+    def pack(self, value: Any) -> bytes:
+        return ormsgpack.packb(self._form(value), option=_OPTION)
+
+    def _form(self, value: Any, inside: str = "[%r]") -> Any:
+        """Something that msgpack takes; `inside` is how the place of what a dict holds is shown."""
+        cls = type(value)
+        if cls in _PACKED or (cls is int and -(1 << 63) <= value < 1 << 64):
+            return value
+        if cls is str:
+            return value if _clean(value) else Ext(codes.TEXT, ormsgpack.packb(value.encode("utf-8", "surrogatepass")))
+        if cls is memoryview:
+            return bytes(value)
+        try:
+            return Fragment(self._writer.pack(value))
+        except Exception:  # here, or somewhere in it
+            pass
+        if id(value) in self._open or len(self._open) >= _DEPTH:
+            raise Unstorable("it contains itself, or is nested too deep")
+        self._open.add(id(value))
+        try:
+            code, parts = self._apart(value)
+            packed: Any
+            # One frame for each level, and not one for each step: the depth of Python's stack is limited.
+            if type(parts) is list:
+                packed = []
+                for number, part in enumerate(parts):
+                    try:
+                        packed.append(self._form(part, ".%s" if code in _WITH_FIELDS else "[%r]"))
+                    except Unstorable as exc:
+                        if code not in _WITH_FIELDS:
+                            _add_place(exc, "[%r]", parts[number & ~1] if code in _PAIRED else number)
+                        raise
+            elif type(parts) is dict:
+                packed = {}
+                for name, part in parts.items():
+                    try:
+                        packed[name] = self._form(part)
+                    except Unstorable as exc:
+                        _add_place(exc, inside, name)
+                        raise
+            else:
+                packed = self._form(parts)
+            packed = ormsgpack.packb(packed, option=_OPTION)
+            return Fragment(packed) if code is None else Ext(code, packed)
+        except (Unstorable, RecursionError, MemoryError):
+            raise
+        except Exception as exc:
+            raise Unstorable(f"a value of the type {cls.__module__}.{cls.__qualname__}: {exc}") from exc
+        finally:
+            self._open.discard(id(value))
+
+    def _apart(self, value: Any) -> tuple[int | None, Any]:
+        cls = type(value)
+        if cls is list:
+            return None, value
+        if cls is dict:
+            if all(type(key) is str and _clean(key) for key in value):
+                return None, value
+            return codes.PAIRS, [part for pair in value.items() for part in pair]
+        code, take = self._writer.rule(cls)
+        parts = take(value, self.pack)
+        return (code, parts) if code is not None or type(parts) not in (list, dict) else self._apart(parts)
+
+
+def _clean(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _add_place(exc: Unstorable, place: str, name: Any) -> None:
+    """On its way out the error collects where it was."""
+    reason, rest = (*exc.args, "")[:2]
+    exc.args = (reason, (place % (name,))[:80] + rest)
+
+
+def _too_deep(value: Any) -> bytes:
+    raise RecursionError
+
+
+_MESSAGE: Rule = (codes.MESSAGE, messages.take)

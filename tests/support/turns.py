@@ -1,0 +1,67 @@
+"""A tool agent whose model is a script: each turn human, AI with a tool call, tool, AI; 400 bytes each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from typing_extensions import TypedDict
+
+SIZE = 400
+
+
+class State(TypedDict):
+    """A conversation."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def text(*words: object) -> str:
+    """Text of 400 bytes that begins with these words."""
+    return " ".join(map(str, words)).ljust(SIZE, ".")
+
+
+def model(state: State) -> dict[str, Any]:
+    """Call the tool for a question, answer what the tool says."""
+    count, last = len(state["messages"]), state["messages"][-1]
+    if isinstance(last, ToolMessage):
+        return {"messages": [AIMessage(text("answer", count))]}
+    call = {"name": "search", "args": {"query": f"question {count}"}, "id": f"call-{count}", "type": "tool_call"}
+    return {"messages": [AIMessage(text("let me see", count), tool_calls=[call])]}
+
+
+def tools(state: State) -> dict[str, Any]:
+    """What the tool says."""
+    last = state["messages"][-1]
+    assert isinstance(last, AIMessage)
+    return {"messages": [ToolMessage(text("found"), tool_call_id=each["id"] or "") for each in last.tool_calls]}
+
+
+def after_model(state: State) -> str:
+    """To the tools when there are calls."""
+    last = state["messages"][-1]
+    return "tools" if isinstance(last, AIMessage) and last.tool_calls else END
+
+
+def agent(checkpointer: BaseCheckpointSaver[Any]) -> Any:
+    """The graph."""
+    builder = StateGraph(State)
+    builder.add_node("model", model)
+    builder.add_node("tools", tools)
+    builder.add_edge(START, "model")
+    builder.add_conditional_edges("model", after_model, ["tools", END])
+    builder.add_edge("tools", "model")
+    return builder.compile(checkpointer=checkpointer)
+
+
+def run_turns(checkpointer: BaseCheckpointSaver[Any], thread: str, turns: int) -> dict[str, Any]:
+    """Talk to the agent so many times; the state at the end."""
+    graph = agent(checkpointer)
+    state: dict[str, Any] = {}
+    for turn in range(turns):
+        config = {"configurable": {"thread_id": thread}}
+        state = graph.invoke({"messages": [HumanMessage(text("question", turn))]}, config, durability="sync")
+    return state
