@@ -33,7 +33,7 @@ from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
 from ..ops import Plan, Touch
-from ..plans import checking, history, listing, pruning, reading, writing
+from ..plans import checking, history, listing, pruning, reading, versions, writing
 from ..plans.cache import Cache
 from ..plans.checking import Problem
 from ..plans.listing import Position, Wanted
@@ -282,8 +282,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
     def get_next_version(self, current: str | int | float | None, channel: None) -> str:
         """The version after `current`, whichever checkpointer that one is from: greater, and of no other fork."""
-        number = 0 if current is None else int(str(current).split(".")[0])
-        return f"{number + 1:032}.{random.randrange(10**16):016}"
+        return versions.following(current)
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> BaseCheckpointSaver[str]:
         """The same checkpointer, storage and all, that may revive these types as well."""

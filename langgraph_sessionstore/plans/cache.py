@@ -20,8 +20,11 @@ from .records import Record, Stored, Typed
 
 Name = tuple[str, str]
 """A checkpoint in its thread: namespace and id."""
-_OVERHEAD = 200  # bytes that an object costs beside its content, roughly
+_OVERHEAD = 200  # bytes that a small object costs beside its content, roughly
+_MODEL = 1500  # and a decoded message
 _BRANCHES = 64  # of how many branches a reader tells what it knows
+_LATEST = 4  # checkpoints of a namespace that are remembered: a run builds on the last one
+_BASES = 256  # and of all namespaces
 
 
 class Element:
@@ -118,8 +121,8 @@ class Cache:
                 return
             if name is None:
                 self._drop(partition)
-            elif base := thread.bases.pop(name, None):
-                self._grow(thread, -_size_of(base))
+            else:
+                self._forget_base(thread, name)
 
     def learn(
         self,
@@ -137,10 +140,7 @@ class Cache:
                 thread = self._threads[partition] = Thread(incarnation)
                 self._grow(thread, _OVERHEAD)
             for base in bases:
-                name = base.record.ns, base.record.id
-                old = thread.bases.pop(name, None)
-                thread.bases[name] = base
-                self._grow(thread, _size_of(base) - (_size_of(old) if old else 0))
+                self._learn_base(thread, base)
             for part, items in elements:
                 self._learn_elements(thread, part, items)
             while self._size > self.limit and self._shrink(thread):
@@ -154,6 +154,21 @@ class Cache:
             self._threads.move_to_end(partition)
         return thread
 
+    def _learn_base(self, thread: Thread, base: Base) -> None:
+        ns = base.record.ns
+        self._forget_base(thread, (ns, base.record.id))
+        thread.bases[ns, base.record.id] = base
+        self._grow(thread, _size_of(base))
+        same = [name for name in thread.bases if name[0] == ns]
+        if len(same) > _LATEST:
+            self._forget_base(thread, same[0])
+        elif len(thread.bases) > _BASES:
+            self._forget_base(thread, next(iter(thread.bases)))
+
+    def _forget_base(self, thread: Thread, name: Name) -> None:
+        if base := thread.bases.pop(name, None):
+            self._grow(thread, -_size_of(base))
+
     def _learn_elements(self, thread: Thread, part: Slice, items: list[Element]) -> None:
         there = thread.elements.setdefault(part.branch, {})
         for slot, element in enumerate(items, part.first):
@@ -161,7 +176,7 @@ class Cache:
                 return  # one giant shall not push out everything else
             if slot not in there:
                 there[slot] = element
-                self._grow(thread, len(element.typed[1]) + _OVERHEAD)
+                self._grow(thread, 2 * len(element.typed[1]) + _MODEL)
         first, stop = thread.spans.pop(part.branch, (part.first, part.first))
         if part.first <= stop and first <= part.stop:
             first, stop = min(first, part.first), max(stop, part.stop)
@@ -175,8 +190,7 @@ class Cache:
         if self._threads[oldest] is not current:
             self._drop(oldest)
         elif len(current.bases) > 1:
-            _, base = current.bases.popitem(last=False)
-            self._grow(current, -_size_of(base))
+            self._forget_base(current, next(iter(current.bases)))
         else:
             self._drop(oldest)
         return bool(self._threads)

@@ -23,6 +23,7 @@ from .channels import Found
 from .layout import SPECIAL, Slice
 from .records import Record, Stored
 from .tools import TRIES, Tools, unpack_typed
+from .versions import Version, following
 
 
 class Write(NamedTuple):
@@ -234,10 +235,10 @@ def _revive_sends(tools: Tools, thread: Any, record: Record, reading: Reading, c
     if sends:
         versions = checkpoint["channel_versions"]
         checkpoint["channel_values"][TASKS] = sends
-        versions[TASKS] = max(versions.values(), key=_by_number) if versions else f"{1:032}.{0:016}"
+        versions[TASKS] = max(versions.values(), key=_by_number) if versions else following(None)
 
 
-def _by_number(version: records.Version) -> tuple[float, str]:
+def _by_number(version: Version) -> tuple[float, str]:
     number = str(version).split(".")[0]
     return float(number) if number.isdecimal() else 0.0, str(version)
 

@@ -7,7 +7,6 @@ Rule 2: the links in front of a record lead to all its elements and to its pendi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -15,15 +14,15 @@ from .. import codec
 from ..errors import CorruptData, Unstorable
 from ..ops import Links, etag, split_links, with_links
 from . import layout
+from . import versions as channel_versions
 from .layout import Slice, Tail
+from .versions import Versions, are_versions, comparable
 
 Typed: TypeAlias = tuple[str, bytes]
 """What a serializer makes of a value."""
-Version: TypeAlias = str | int | float
 Kind: TypeAlias = Literal["inline", "whole", "list", "dict"]
 _KINDS: tuple[Kind, ...] = ("inline", "whole", "list", "dict")
 _LAYOUT = 1
-_OWN_VERSION = re.compile(r"0*([0-9]{1,16})\.([0-9]{16})", re.ASCII)
 
 
 class Value(NamedTuple):
@@ -56,8 +55,8 @@ class Record(NamedTuple):
     fields: Typed
     """The checkpoint without the parts that have a place of their own here."""
     metadata: Typed
-    versions: dict[str, Version]
-    seen: dict[str, dict[str, Version]] | None
+    versions: Versions
+    seen: dict[str, Versions] | None
     """`versions_seen`; None when it is among the fields."""
     values: dict[str, Value]
     """By channel; one that has a version and no value here is empty."""
@@ -98,8 +97,8 @@ class Record(NamedTuple):
                     self.parent,
                     self.fields,
                     self.metadata,
-                    {channel: _short(version) for channel, version in self.versions.items()},
-                    self.seen and {node: {c: _short(v) for c, v in seen.items()} for node, seen in self.seen.items()},
+                    channel_versions.pack(self.versions),
+                    self.seen and {node: channel_versions.pack(seen) for node, seen in self.seen.items()},
                     {channel: _pack_value(value) for channel, value in self.values.items()},
                     self.tail and list(self.tail),
                     self.sends_of,
@@ -131,52 +130,30 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
             parent,
             _typed(fields),
             _typed(metadata),
-            {channel: _long(short) for channel, short in versions.items()},
-            seen if seen is None else {node: {c: _long(v) for c, v in of.items()} for node, of in seen.items()},
+            channel_versions.unpack(versions),
+            seen if seen is None else {node: channel_versions.unpack(of) for node, of in seen.items()},
             {channel: _unpack_value(value) for channel, value in values.items()},
             tail and Tail(*tail),
             sends_of,
         )
     except (TypeError, ValueError, AttributeError, IndexError) as exc:
         raise CorruptData(f"{place} is damaged: {exc}") from exc
+    comparable(record.versions, *(record.seen or {}).values())
     return Stored(record, etag(stored))
 
 
-def plain_versions(versions: Any) -> dict[str, Version]:
+def plain_versions(versions: Any) -> Versions:
     """The channel versions of a checkpoint, refused when they are none."""
-    if not _are_versions(versions):
+    if not are_versions(versions):
         raise Unstorable("channel_versions has to be a dict from channel names to versions (text or numbers)")
     return dict(versions)
 
 
-def plain_seen(seen: Any) -> dict[str, dict[str, Version]] | None:
+def plain_seen(seen: Any) -> dict[str, Versions] | None:
     """`versions_seen` when it has its usual form, else None."""
-    if type(seen) is not dict or not all(type(k) is str and _are_versions(of) for k, of in seen.items()):
+    if type(seen) is not dict or not all(type(k) is str and are_versions(of) for k, of in seen.items()):
         return None
     return {node: dict(of) for node, of in seen.items()}
-
-
-def _are_versions(versions: Any) -> bool:
-    return isinstance(versions, dict) and all(
-        type(k) is str and (type(v) in (str, float) or (type(v) is int and abs(v) < 1 << 63))
-        for k, v in versions.items()
-    )
-
-
-def _short(version: Version) -> Any:
-    """Our own versions, 49 characters each, make half of a record; as two numbers they are 11 bytes."""
-    if isinstance(version, str) and len(version) == 49 and (own := _OWN_VERSION.fullmatch(version)):
-        return [int(own[1]), int(own[2])]
-    return version
-
-
-def _long(short: Any) -> Version:
-    if isinstance(short, list):
-        number, suffix = short
-        return f"{number:032d}.{suffix:016d}"
-    if isinstance(short, (str, int, float)):
-        return short
-    raise ValueError(f"no version: {short!r:.40}")
 
 
 def _typed(pair: Any) -> Typed:

@@ -42,8 +42,9 @@ from .cache import Base, Element
 from .channels import Draft
 from .layout import Slice, Tail
 from .reading import exactly
-from .records import Record, Stored, Typed, Value, Version
+from .records import Record, Stored, Typed, Value
 from .tools import TRIES, Tools, pack_typed
+from .versions import Versions
 
 REGISTRY = keys.registry("session")
 SCAN = 100  # records that are looked through in one trip
@@ -134,7 +135,7 @@ class _Attempt:
         self,
         tools: Tools,
         given: Input,
-        versions: dict[str, Version],
+        versions: Versions,
         base: Base | None,
         kept: _Kept,
         moved: set[int],
@@ -228,7 +229,7 @@ class _Attempt:
             return value._replace(tail=None)
         return value
 
-    def _record(self, versions: dict[str, Version], values: dict[str, Value]) -> Record:
+    def _record(self, versions: Versions, values: dict[str, Value]) -> Record:
         given, checkpoint = self.given, self.given.checkpoint
         seen = records.plain_seen(checkpoint.get("versions_seen"))
         apart = {"id", "channel_values", "channel_versions"} | ({"versions_seen"} if seen is not None else set())
@@ -255,11 +256,11 @@ class _Kept(NamedTuple):
     values: dict[str, Value]
     holders: dict[bytes, str]
     """The records beside the base in which elements were found."""
-    missing: dict[str, Version]
+    missing: Versions
     """Channels whose version is stored nowhere."""
 
 
-def _kept(given: Input, versions: Mapping[str, Version], base: Base | None) -> Plan[_Kept]:
+def _kept(given: Input, versions: Versions, base: Base | None) -> Plan[_Kept]:
     """Find the values of channels that are not new."""
     missing = {channel: version for channel, version in versions.items() if channel not in given.new_versions}
     kept = _Kept({}, {}, missing)
