@@ -235,11 +235,11 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
         Ancestors from which a remaining checkpoint rebuilds a delta channel stay.
         """
-        run(self.backend, pruning.delete_runs(self._tools(), _run_names(run_ids)))
+        run(self.backend, self._delete_runs(run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """The async form of `delete_for_runs`."""
-        await arun(self.backend, pruning.delete_runs(self._tools(), _run_names(run_ids)))
+        await arun(self.backend, self._delete_runs(run_ids))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with all its checkpoints and writes to a new one. One that does not exist copies as none."""
@@ -336,6 +336,8 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
     ) -> Plan[None]:
         if target.checkpoint_id is None:
             raise ConfigurationError("writes belong to a checkpoint: the config has to name its checkpoint_id")
+        if not writes:
+            return
         touch, _ = self._noted.touch(target.partition, None, False)
         yield from writing.put_writes(
             self._tools(), target.thread, target.ns, target.checkpoint_id, writes, task_id, task_path, touch
@@ -345,6 +347,14 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
     def _delete_thread(self, thread: str) -> Plan[None]:
         self._noted.forget(keys.session(thread))
         yield from pruning.delete_thread(self._tools(), thread)
+
+    def _delete_runs(self, run_ids: Sequence[str]) -> Plan[None]:
+        for partition in (yield from pruning.delete_runs(self._tools(), _run_names(run_ids))):
+            self._noted.forget(partition)
+
+    def _keep_latest(self, thread: str) -> Plan[None]:
+        yield from pruning.keep_latest(self._tools(), thread)
+        self._noted.forget(keys.session(thread))
 
     def _copy_thread(self, source: str, target: str) -> Plan[None]:
         source, target = _thread_name(source), _thread_name(target)
@@ -361,25 +371,37 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             if strategy == "delete":
                 yield self._delete_thread(thread)
             else:
-                yield pruning.keep_latest(self._tools(), thread)
+                yield self._keep_latest(thread)
 
 
 class _Target:
     """What a config names."""
 
     def __init__(self, config: RunnableConfig) -> None:
-        configurable = (config or {}).get("configurable") or {}
+        configurable = _configurable(config)
         self.thread_id: Any = configurable.get("thread_id")
         self.thread = _thread_name(self.thread_id)
         self.partition = keys.session(self.thread)
-        self.ns: str = configurable.get("checkpoint_ns") or ""
-        self.any_ns = configurable.get("checkpoint_ns") is None
+        ns = configurable.get("checkpoint_ns")
+        if ns is not None and not isinstance(ns, str):
+            raise ConfigurationError(f"a checkpoint_ns is text, not {type(ns).__name__}")
+        self.ns: str = ns or ""
+        self.any_ns = ns is None
         self.checkpoint_id = _checkpoint_id(config)
+
+
+def _configurable(config: RunnableConfig) -> Mapping[str, Any]:
+    configurable = config.get("configurable") or {} if isinstance(config, Mapping) else None
+    if not isinstance(configurable, Mapping):
+        raise ConfigurationError(
+            f'no config: it looks like {{"configurable": {{"thread_id": "..."}}}}, not {config!r:.80}'
+        )
+    return configurable
 
 
 def _checkpoint_id(config: RunnableConfig) -> str | None:
     """The checkpoint that a config names; an empty id is none."""
-    checkpoint_id = (config.get("configurable") or {}).get("checkpoint_id")
+    checkpoint_id = _configurable(config).get("checkpoint_id")
     return str(checkpoint_id) if checkpoint_id else None
 
 
@@ -432,7 +454,7 @@ class _Noted:
                 self._runs.popitem(last=False)
 
     def forget(self, partition: bytes) -> None:
-        """The thread is deleted."""
+        """The thread may be gone from the list."""
         with self._lock:
             self._runs.pop(partition, None)
 

@@ -47,6 +47,8 @@ class Base(NamedTuple):
     stored: Stored
     digests: dict[str, bytes]
     """By channel: of a list or dict the digests of all elements, one after the other; of a whole value its own."""
+    serde: Any
+    """The serializer that can read its elements."""
 
     @property
     def record(self) -> Record:

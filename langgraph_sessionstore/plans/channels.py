@@ -86,6 +86,11 @@ def draft(
     return Draft("whole", None, ([Element(whole, new)],), None, new)
 
 
+def alike(serde: SerializerProtocol, other: SerializerProtocol) -> bool:
+    """Whether each reads what the other wrote."""
+    return serde is other or (isinstance(serde, SessionSerializer) and isinstance(other, SessionSerializer))
+
+
 def digest_of(typed: Typed) -> bytes:
     """The digest of a value in its serialized form."""
     return _digest(typed[0].encode() + b"\0" + typed[1])

@@ -52,8 +52,8 @@ def _end(order: Sequence[Position], size: int) -> Position | None:
 
 
 def threads(after: bytes) -> Plan[Entries]:
-    """A page of all threads, the one that was active last first."""
-    (found,) = yield from must(REGISTRY, Page("active", after=after, limit=PAGE, reverse=True))
+    """A page of all threads, newest first: an order in which none is passed over when it is used meanwhile."""
+    (found,) = yield from must(REGISTRY, Page("created", after=after, limit=PAGE, reverse=True))
     entries: Entries = found
     return entries
 

@@ -73,8 +73,8 @@ def keep_latest(tools: Tools, thread: str) -> Plan[None]:
     yield from _retain(tools, thread, choose, orphans=True)
 
 
-def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
-    """Delete the checkpoints of these runs, in whichever threads they are."""
+def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[list[bytes]]:
+    """Delete the checkpoints of these runs, in whichever threads they are: these partitions."""
     gone = set(runs)
     threads: dict[str, None] = {}
     for run in runs:
@@ -88,6 +88,7 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
     for thread in threads:
         yield from _retain(tools, thread, _without(tools, thread, gone), orphans=False)
         yield from must(REGISTRY, Forget(keys.session(thread), names))
+    return [keys.session(thread) for thread in threads]
 
 
 def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Name, Stored]], set[Name]]:
@@ -160,11 +161,13 @@ def _retain(
             ops: list[Op] = [Expect(layout.VERSION, etag(version))] if rebuilt else []
             for ns, checkpoint_id in sorted(gone):
                 ops.append(Delete(layout.record(ns, checkpoint_id)))
-                ops.append(DeleteRange(*keys.below("w", ns, checkpoint_id)))
                 if ns:
                     ops.append(Delete(layout.index(ns, checkpoint_id)))
+            packets = _packets(stored, kept | needed)
+            idle = gone | (_packets(stored, gone) - stored.keys())
+            ops += [DeleteRange(*keys.below("w", *name)) for name in sorted(idle - packets)]
             if orphans:
-                ops += [DeleteRange(*span) for span in _between(kept | needed)]
+                ops += [DeleteRange(*span) for span in _between(kept | needed | packets)]
             outcome = yield from call(partition, *ops, Add(layout.VERSION, 1))
             if isinstance(outcome, Conflict):
                 continue
@@ -198,6 +201,12 @@ def _needed(tools: Tools, thread: str, stored: Mapping[Name, Stored], kept: Iter
 def _counters(tools: Tools, thread: str, stored: Stored) -> Any:
     """The delta channels that a checkpoint was put with, and how long ago each was stored in full."""
     return load_metadata(tools, thread, stored).get("counters_since_delta_snapshot") or {}
+
+
+def _packets(stored: Mapping[Name, Stored], names: Iterable[Name]) -> set[Name]:
+    """The checkpoints whose writes hold packets that are pending at these."""
+    records = [stored[name].record for name in names]
+    return {(record.ns, record.sends_of) for record in records if record.sends_of is not None}
 
 
 def _between(kept: Iterable[Name]) -> Iterable[keys.Span]:

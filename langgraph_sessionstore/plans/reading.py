@@ -162,7 +162,7 @@ def remember(tools: Tools, thread: str, stored: Stored, reading: Reading) -> Non
     """Remember a checkpoint that was read, for a writer who goes on from it. `as_tuple` comes first."""
     values = stored.record.values.items()
     digests = {channel: channels.digest(value, reading.elements) for channel, value in values if value.parts}
-    tools.cache.learn(keys.session(thread), reading.incarnation, [Base(stored, digests)])
+    tools.cache.learn(keys.session(thread), reading.incarnation, [Base(stored, digests, tools.serde)])
 
 
 def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> CheckpointTuple:

@@ -182,7 +182,9 @@ class _Attempt:
     def learn(self, incarnation: bytes) -> None:
         """Remember what was stored, for the next step."""
         stored = Stored(self.record, etag(self.packed))
-        self.tools.cache.learn(self.given.partition, incarnation, [Base(stored, self.digests)], self.added)
+        self.tools.cache.learn(
+            self.given.partition, incarnation, [Base(stored, self.digests, self.tools.serde)], self.added
+        )
 
     def _keep(self, channel: str, value: Value) -> Value:
         """A value that stays as it is, with what is remembered of it when it is the base's."""
@@ -193,11 +195,12 @@ class _Attempt:
         return value
 
     def _store(self, channel: str, value: Any) -> Value:
-        base = self.base.record.values.get(channel) if self.base else None
-        digest = self.base.digests.get(channel, b"") if self.base else b""
+        serde, base = self.tools.serde, self.base
+        old, digest = None, b""
+        if base and channels.alike(serde, base.serde):  # else what is shared could not be read again
+            old, digest = base.record.values.get(channel), base.digests.get(channel, b"")
         try:
-            draft = channels.draft(self.tools.serde, value, base, digest, self.tools.share)
-            draft = channels.settle(self.tools.serde, draft)
+            draft = channels.settle(serde, channels.draft(serde, value, old, digest, self.tools.share))
         except Exception as exc:
             raise _unstorable(exc, f"channel {channel!r} of thread {self.given.thread!r}") from exc
         self.shares = self.shares or draft.keeps()

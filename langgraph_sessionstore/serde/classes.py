@@ -85,7 +85,7 @@ def _optional(values: dict[str, Any], pack: Pack) -> dict[str, Any]:
     kept = {}
     for name, value in values.items():
         try:
-            kept[name] = ormsgpack.Fragment(pack(value))
+            kept[name] = ormsgpack.Ext(codes.PACKED, pack(value))
         except Unstorable:
             continue
     return kept

@@ -21,6 +21,7 @@ COMPLEX: Final = 8
 RANGE: Final = 9
 ORDERED_DICT: Final = 10
 COUNTER: Final = 11
+PACKED: Final = 12  # any value, packed ahead of what it is in
 
 # the standard library and pydantic
 DATETIME: Final = 20

@@ -57,7 +57,9 @@ def _set(value: Any, pack: Pack) -> list[Any]:
     kinds = {type(element) for element in value}
     if len(kinds) == 1 and kinds.pop() in _SORTABLE:
         return sorted(value)
-    return [ormsgpack.Fragment(packed) for packed in sorted(map(pack, value))]
+    if len(value) < 2:
+        return list(value)
+    return [ormsgpack.Ext(codes.PACKED, packed) for packed in sorted(map(pack, value))]
 
 
 def _pairs(value: Any, pack: Pack) -> list[Any]:
@@ -188,6 +190,7 @@ MAKERS: dict[int, Callable[[Any], Any]] = {
     codes.TUPLE: tuple,
     codes.SET: set,
     codes.FROZENSET: frozenset,
+    codes.PACKED: lambda parts: parts,
     codes.DEQUE: lambda parts: collections.deque(parts[:-1], parts[-1]),
     codes.COMPLEX: lambda parts: complex(*parts),
     codes.RANGE: lambda parts: range(*parts),

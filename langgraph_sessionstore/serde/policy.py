@@ -88,44 +88,52 @@ class TypePolicy:
 
     def ref(self, cls: type) -> Any:
         """The stored name of a class; `Unstorable` when reading could not find or would not take it."""
-        module, qualname = name_of(cls)
-        ref: Any = f"{module}:{qualname}"
-        if self._objects.get(ref) is cls:
-            return ref
-        if _loaded(module, qualname) is not cls:
-            generic = self._generic_ref(cls)
-            if generic is None:
-                raise Unstorable(
-                    f"the class {module}.{qualname} cannot be found by its name when it is read: "
-                    f"define it at the top level of a module, or pass allow=[{_remedy(cls)}] to the checkpointer"
-                )
-            ref = generic
+        ref = self._ref(cls)
         if not self._permits(cls):
             raise Unstorable(
-                f"the class {module}.{qualname} is not allowed by the strict policy: "
+                f"the class {_shown(cls)} is not allowed by the strict policy: "
                 f"pass allow=[{_remedy(cls)}] to the checkpointer"
             )
         return ref
 
-    def find(self, ref: Any, code: int | None = None) -> type:
+    def find(self, ref: Any, code: int) -> type:
         """The class of a stored name; `UntrustedType` when it is not loaded, no such data type, or not allowed."""
-        if isinstance(ref, list):
-            return self._find_generic(ref)
+        cls = self._find(ref)
+        if kind(cls) != code:
+            raise UntrustedType(f"{_shown(cls)} is not a data type of the stored kind: it is not revived")
+        if not self._permits(cls):
+            raise UntrustedType(
+                f"{_shown(cls)} is not allowed by the strict policy: pass allow=[{_remedy(cls)}] to the checkpointer"
+            )
+        return cls
+
+    def _ref(self, cls: type) -> Any:
+        module, qualname = name_of(cls)
+        ref = f"{module}:{qualname}"
+        if self._objects.get(ref) is cls or _loaded(module, qualname) is cls:
+            return ref
+        origin, arguments = _generic(cls)
+        if origin is not None and all(id(part) in _NAME_OF_ARGUMENT or _is_data(part) for part in arguments):
+            # `Box[int]` is seldom found by its name; it is stored as `Box`, and what it is of.
+            return [self._ref(origin), *(_NAME_OF_ARGUMENT.get(id(part)) or self._ref(part) for part in arguments)]
+        raise Unstorable(
+            f"the class {_shown(cls)} cannot be found by its name when it is read: "
+            f"define it at the top level of a module, or pass allow=[{_remedy(cls)}] to the checkpointer"
+        )
+
+    def _find(self, ref: Any) -> Any:
+        if isinstance(ref, list) and len(ref) > 1:
+            origin, *arguments = [_ARGUMENTS.get(str(part)) or self._find(part) for part in ref]
+            if kind(origin) == codes.MODEL and origin.__pydantic_generic_metadata__["parameters"]:
+                return origin[tuple(arguments)]
         if not isinstance(ref, str) or ":" not in ref:
             raise CorruptData("the stored name of a class is damaged")
         module, _, qualname = ref.partition(":")
-        shown = f"{module}.{qualname}"[:200]
         cls = self._objects.get(ref) or _loaded(module, qualname)
         if cls is None:
             raise UntrustedType(
-                f"{shown} is not loaded in this process: import its module before reading, "
+                f"{module[:200]}.{qualname[:200]} is not loaded in this process: import its module before reading, "
                 "or pass allow=[the class] to the checkpointer"
-            )
-        if (kind(cls) or -1) != (code or kind(cls)):
-            raise UntrustedType(f"{shown} is not a data type of the stored kind: it is not revived")
-        if not self._permits(cls):
-            raise UntrustedType(
-                f"{shown} is not allowed by the strict policy: pass allow=[{_remedy(cls)}] to the checkpointer"
             )
         return cls
 
@@ -137,34 +145,8 @@ class TypePolicy:
             return True
         origin, arguments = _generic(cls)
         return origin is not None and all(
-            id(part) in _NAME_OF_ARGUMENT or (isinstance(part, type) and self._permits(part))
-            for part in (origin, *arguments)
+            id(part) in _NAME_OF_ARGUMENT or (_is_data(part) and self._permits(part)) for part in (origin, *arguments)
         )
-
-    def _generic_ref(self, cls: type) -> list[Any] | None:
-        """`Box[int]` is seldom found by its name; it is stored as `Box`, and what it is of."""
-        origin, arguments = _generic(cls)
-        if origin is None:
-            return None
-        parts: list[Any] = []
-        for part in (origin, *arguments):
-            if id(part) in _NAME_OF_ARGUMENT:  # by identity: what a model is of may be anything
-                parts.append(_NAME_OF_ARGUMENT[id(part)])
-            elif isinstance(part, type) and kind(part):
-                parts.append(self.ref(part))
-            else:
-                return None
-        return parts
-
-    def _find_generic(self, ref: list[Any]) -> type:
-        origin: Any = self.find(ref[0], codes.MODEL)
-        if not origin.__pydantic_generic_metadata__["parameters"]:
-            raise CorruptData("the stored name of a generic class is damaged")
-        arguments = [
-            _ARGUMENTS[part] if isinstance(part, str) and part in _ARGUMENTS else self.find(part) for part in ref[1:]
-        ]
-        cls: type = origin[tuple(arguments)]
-        return cls
 
 
 def kind(cls: type) -> int | None:
@@ -220,6 +202,14 @@ def _generic(cls: type) -> tuple[type | None, tuple[Any, ...]]:
         return None, ()
     made_of = _class_dict(cls).get("__pydantic_generic_metadata__") or {}
     return made_of.get("origin"), made_of.get("args", ())
+
+
+def _is_data(part: Any) -> bool:
+    return isinstance(part, type) and kind(part) is not None
+
+
+def _shown(cls: type) -> str:
+    return ".".join(name_of(cls))[:200]
 
 
 def _remedy(cls: type) -> str:

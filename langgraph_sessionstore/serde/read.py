@@ -102,6 +102,6 @@ def _unpack(payload: bytes, ext_hook: Hook) -> Any:
     size = len(payload)
     if size <= _FEW or (size < 1 << 16 and size - len(payload.translate(None, _OPENERS)) <= _FEW):
         return ormsgpack.unpackb(payload, ext_hook=ext_hook)
-    unpacker = msgpack.Unpacker(ext_hook=ext_hook, read_size=64, max_buffer_size=size)
+    unpacker = msgpack.Unpacker(ext_hook=ext_hook, read_size=64, max_buffer_size=max(size, 64))
     unpacker.feed(payload)
     return unpacker.unpack()

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import ormsgpack
-from ormsgpack import Ext, Fragment
+from ormsgpack import Ext
 
 from ..errors import Unstorable
 from . import arrays, classes, codes, messages, plain
@@ -30,7 +30,7 @@ _OPTION = (
     | ormsgpack.OPT_PASSTHROUGH_ENUM
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
-_PACKED = frozenset({type(None), bool, float, bytes, bytearray, Ext, Fragment})
+_NATIVE = frozenset({type(None), bool, float, bytes, bytearray, Ext})
 _PAIRED = frozenset({codes.PAIRS, codes.ORDERED_DICT, codes.COUNTER})
 _WITH_FIELDS = frozenset({codes.MESSAGE, codes.MODEL, codes.MODEL_V1, codes.DATACLASS, codes.NAMED_TUPLE, codes.RECORD})
 
@@ -98,20 +98,17 @@ class _Walk:
         self._writer = writer
         self._open: set[int] = set()  # what is being walked, to find what contains itself
 
-    def pack(self, value: Any) -> bytes:
-        return ormsgpack.packb(self._form(value), option=_OPTION)
-
-    def _form(self, value: Any, inside: str = "[%r]") -> Any:
-        """Something that msgpack takes; `inside` is how the place of what a dict holds is shown."""
+    def pack(self, value: Any, inside: str = "[%r]") -> bytes:
+        """The packed value; `inside` is how the place of what a dict holds is shown."""
         cls = type(value)
-        if cls in _PACKED or (cls is int and -(1 << 63) <= value < 1 << 64):
-            return value
-        if cls is str:
-            return value if _clean(value) else Ext(codes.TEXT, ormsgpack.packb(value.encode("utf-8", "surrogatepass")))
+        if cls in _NATIVE:
+            return ormsgpack.packb(value)
+        if cls is str and not _clean(value):
+            return _extension(codes.TEXT, ormsgpack.packb(value.encode("utf-8", "surrogatepass")))
         if cls is memoryview:
-            return bytes(value)
+            return ormsgpack.packb(bytes(value))
         try:
-            return Fragment(self._writer.pack(value))
+            return self._writer.pack(value)
         except Exception:  # here, or somewhere in it
             pass
         if id(value) in self._open or len(self._open) >= _DEPTH:
@@ -119,29 +116,28 @@ class _Walk:
         self._open.add(id(value))
         try:
             code, parts = self._apart(value)
-            packed: Any
             # One frame for each level, and not one for each step: the depth of Python's stack is limited.
             if type(parts) is list:
-                packed = []
+                packed = [_head(len(parts), 0x90, b"\xdc", b"\xdd")]
                 for number, part in enumerate(parts):
                     try:
-                        packed.append(self._form(part, ".%s" if code in _WITH_FIELDS else "[%r]"))
+                        packed.append(self.pack(part, ".%s" if code in _WITH_FIELDS else "[%r]"))
                     except Unstorable as exc:
                         if code not in _WITH_FIELDS:
                             _add_place(exc, "[%r]", parts[number & ~1] if code in _PAIRED else number)
                         raise
             elif type(parts) is dict:
-                packed = {}
+                packed = [_head(len(parts), 0x80, b"\xde", b"\xdf")]
                 for name, part in parts.items():
                     try:
-                        packed[name] = self._form(part)
+                        packed += (ormsgpack.packb(name), self.pack(part))
                     except Unstorable as exc:
                         _add_place(exc, inside, name)
                         raise
             else:
-                packed = self._form(parts)
-            packed = ormsgpack.packb(packed, option=_OPTION)
-            return Fragment(packed) if code is None else Ext(code, packed)
+                packed = [self.pack(parts)]
+            joined = b"".join(packed)
+            return joined if code is None else _extension(code, joined)
         except (Unstorable, RecursionError, MemoryError):
             raise
         except Exception as exc:
@@ -160,6 +156,17 @@ class _Walk:
         code, take = self._writer.rule(cls)
         parts = take(value, self.pack)
         return (code, parts) if code is not None or type(parts) not in (list, dict) else self._apart(parts)
+
+
+def _head(size: int, small: int, medium: bytes, large: bytes) -> bytes:
+    """How msgpack begins a list or a map."""
+    if size < 16:
+        return bytes([small | size])
+    return medium + size.to_bytes(2, "big") if size < 1 << 16 else large + size.to_bytes(4, "big")
+
+
+def _extension(code: int, packed: bytes) -> bytes:
+    return ormsgpack.packb(Ext(code, packed))
 
 
 def _clean(text: str) -> bool:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.savers import Saver
+from support.savers import BACKENDS, Saver
 
 from langgraph_sessionstore import Backend, open_backend
 from langgraph_sessionstore.adapters.checkpointer import SessionCheckpointer
 from langgraph_sessionstore.backends.memory import MemoryBackend
-
-BACKENDS = ("memory", "file", "redis62", "redis7", "cluster")
 
 
 @pytest.fixture(params=BACKENDS)

@@ -9,12 +9,13 @@ import pytest
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
-from support.savers import ThroughSync
+from support.savers import BACKENDS, ThroughSync
 
 from langgraph_sessionstore import Backend
 from langgraph_sessionstore.adapters.checkpointer import SessionCheckpointer
 
 
+@pytest.mark.parametrize("kind", [*BACKENDS, "redis62"], indirect=True)
 @pytest.mark.parametrize("form", [SessionCheckpointer, ThroughSync], ids=["async", "sync"])
 def test_official_suite(form: type[SessionCheckpointer], kind: str, storage: Callable[[], Backend]) -> None:
     async def made() -> AsyncGenerator[BaseCheckpointSaver[str], None]:

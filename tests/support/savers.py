@@ -13,6 +13,7 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph_sessionstore.adapters.checkpointer import SessionCheckpointer
 
 T = TypeVar("T")
+BACKENDS = ("memory", "file", "redis7", "cluster")
 
 
 class Saver:
