@@ -98,7 +98,7 @@ class TypePolicy:
 
     def find(self, ref: Any, code: int) -> type:
         """The class of a stored name; `UntrustedType` when it is not loaded, no such data type, or not allowed."""
-        cls = self._find(ref)
+        cls: type = self._find(ref)
         if kind(cls) != code:
             raise UntrustedType(f"{_shown(cls)} is not a data type of the stored kind: it is not revived")
         if not self._permits(cls):
