@@ -30,7 +30,7 @@ from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
 from ..ops import Plan
-from ..plans import checking, history, pruning, reading, versions, writing
+from ..plans import checking, collecting, history, pruning, reading, versions, writing
 from ..plans.cache import Cache
 from ..plans.checking import Problem
 from ..plans.noted import Noted
@@ -209,13 +209,13 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """Store what a task wrote, before the next checkpoint has it."""
-        run(self.backend, self._put_writes(Target(config), writes, task_id, task_path))
+        run(self.backend, self._put_writes(Target(config), config, writes, task_id, task_path))
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         """The async form of `put_writes`."""
-        await arun(self.backend, self._put_writes(Target(config), writes, task_id, task_path))
+        await arun(self.backend, self._put_writes(Target(config), config, writes, task_id, task_path))
 
     # -- whole threads
 
@@ -269,11 +269,11 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
         `prune` and `delete_for_runs` do this themselves.
         """
-        return run(self.backend, pruning.collect(self._tools(), thread_name(thread_id)))
+        return run(self.backend, collecting.collect(self._tools(), thread_name(thread_id)))
 
     async def acollect(self, thread_id: str) -> int:
         """The async form of `collect`."""
-        return await arun(self.backend, pruning.collect(self._tools(), thread_name(thread_id)))
+        return await arun(self.backend, collecting.collect(self._tools(), thread_name(thread_id)))
 
     # -- versions and types
 
@@ -323,22 +323,22 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             raise ConfigurationError(f"a checkpoint's id is text, not {checkpoint['id']!r}")
         noted = get_checkpoint_metadata(config, metadata)
         turn = not target.ns and noted.get("source") != "loop"
-        touch, first = self._noted.touch(target.partition, noted.get("run_id"), turn)
+        touch, first = self._noted.touch(target.partition, _run_of(noted), turn)
         given = writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id)
         yield from writing.put(self._tools(), given, touch, first)
         self._noted.done(target.partition, touch)
 
     def _put_writes(
-        self, target: Target, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+        self, target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Plan[None]:
         if target.checkpoint_id is None:
             raise ConfigurationError("writes belong to a checkpoint: the config has to name its checkpoint_id")
         if not writes:
             return
-        touch, _ = self._noted.touch(target.partition, None, False)
-        yield from writing.put_writes(
-            self._tools(), target.thread, target.ns, target.checkpoint_id, writes, task_id, task_path, touch
-        )
+        run_id = _run_of(get_checkpoint_metadata(config, {}))
+        touch, first = self._noted.touch(target.partition, run_id, False)
+        place = target.thread, target.ns, target.checkpoint_id
+        yield from writing.put_writes(self._tools(), *place, writes, task_id, task_path, run_id, touch, first)
         self._noted.done(target.partition, touch)
 
     def _delete_thread(self, thread: str) -> Plan[None]:
@@ -369,6 +369,12 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
                 yield self._delete_thread(thread)
             else:
                 yield self._keep_latest(thread)
+
+
+def _run_of(metadata: Mapping[str, Any]) -> str | None:
+    """The run that a checkpoint or a write is of, when it says so."""
+    run_id = metadata.get("run_id")
+    return run_id if isinstance(run_id, str) else None
 
 
 def _new_branch() -> int:

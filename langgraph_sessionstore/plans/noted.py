@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
 
 from .. import keys
 from ..ops import Touch
@@ -22,14 +21,13 @@ class Noted:
         self._lock = threading.Lock()
         self._runs: OrderedDict[bytes, str | None] = OrderedDict()
 
-    def touch(self, partition: bytes, run_id: Any, turn: bool) -> tuple[Touch | None, bool]:
+    def touch(self, partition: bytes, run: str | None, turn: bool) -> tuple[Touch | None, bool]:
         """What to tell the list, if anything; and whether this process does so for the first time."""
-        run_name = run_id if isinstance(run_id, str) else None
         with self._lock:
             first = partition not in self._runs
-            if not first and not turn and (run_name is None or self._runs[partition] == run_name):
+            if not first and not turn and (run is None or self._runs[partition] == run):
                 return None, False
-        return Touch(partition, runs=(keys.encode(run_name),) if run_name is not None else ()), first
+        return Touch(partition, runs=(keys.encode(run),) if run is not None else ()), first
 
     def done(self, partition: bytes, touch: Touch | None) -> None:
         """It was told."""

@@ -8,7 +8,7 @@ Rule 2: ancestors are kept from which a remaining checkpoint rebuilds a delta ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from .. import keys
@@ -38,8 +38,8 @@ from ..ops import (
 )
 from . import layout, records
 from .cache import Name
-from .layout import Slice
-from .reading import load_metadata, merged
+from .collecting import collect
+from .reading import load_metadata, unpack_write
 from .records import Stored
 from .tools import TRIES, Tools
 from .writing import REGISTRY
@@ -70,7 +70,7 @@ def keep_latest(tools: Tools, thread: str) -> Plan[None]:
             newest[ns] = max(newest.get(ns, ""), checkpoint_id)
         return set(newest.items())
 
-    yield from _retain(tools, thread, choose, orphans=True)
+    yield from _retain(tools, thread, choose)
 
 
 def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[list[bytes]]:
@@ -86,7 +86,7 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[list[bytes]]:
             after = entries.cursor or None
     names = tuple(keys.encode(run) for run in gone)
     for thread in threads:
-        yield from _retain(tools, thread, _without(tools, thread, gone), orphans=False)
+        yield from _retain(tools, thread, _without(tools, thread, gone), gone)
         yield from must(REGISTRY, Forget(keys.session(thread), names))
     return [keys.session(thread) for thread in threads]
 
@@ -119,58 +119,38 @@ def copy_thread(tools: Tools, source: str, target: str) -> Plan[bool]:
     return True
 
 
-def collect(tools: Tools, thread: str) -> Plan[int]:
-    """Delete the elements that no record refers to; how many there were."""
-    partition = keys.session(thread)
-    found, branches = yield from must(partition, Range(*layout.RECORDS), Range(*layout.BRANCHES))
-    live: dict[int, list[Slice]] = {}
-    tails: set[int] = set()
-    for key, value in found:
-        record = records.unpack(key, value, thread).record
-        tails.update(record.tails())
-        for part in record.parts():
-            live.setdefault(part.branch, []).append(part)
-    gaps: list[Op] = []
-    ends: list[Call] = []
-    for key, size in branches:
-        branch = int(keys.decode(key)[1])
-        if branch in live or branch in tails:
-            gaps += [DeleteRange(*_span(gap)) for gap in _gaps(branch, int(size), live.get(branch, ()))]
-        else:  # a writer may have gone on from its end, so the end is guarded
-            rows = DeleteRange(*keys.below("e", branch))
-            ends.append(Call(partition, Batch(Expect(key, etag(size)), rows, Delete(key))))
-    gone = sum((yield from must(partition, *gaps))) if gaps else 0
-    for outcome in (yield Calls(ends)) if ends else ():
-        gone += 0 if isinstance(outcome, Conflict) else outcome[1]
-    return gone
-
-
 def _retain(
-    tools: Tools, thread: str, choose: Callable[[Mapping[Name, Stored]], set[Name]], *, orphans: bool
+    tools: Tools, thread: str, choose: Callable[[Mapping[Name, Stored]], set[Name]], runs: set[str] | None = None
 ) -> Plan[None]:
-    """Delete all checkpoints but the chosen ones and what those need; `orphans`: old writes without one, too."""
+    """Delete all checkpoints but the chosen ones and what those need.
+
+    With `runs`, also what these have written to checkpoints that stay; without, all writes older than those.
+    """
     partition = keys.session(thread)
     for _ in range(TRIES):
         version, found = yield from must(partition, Get(layout.VERSION), Range(*layout.RECORDS))
         stored = {layout.record_name(key): records.unpack(key, value, thread) for key, value in found}
-        kept = choose(stored)
-        needed = _needed(tools, thread, stored, kept)
-        gone = stored.keys() - kept - needed
-        if gone:
-            rebuilt = version is not None and any(_counters(tools, thread, one) for one in stored.values())
-            ops: list[Op] = [Expect(layout.VERSION, etag(version))] if rebuilt else []
-            for ns, checkpoint_id in sorted(gone):
-                ops.append(Delete(layout.record(ns, checkpoint_id)))
-                if ns:
-                    ops.append(Delete(layout.index(ns, checkpoint_id)))
-            packets = _packets(stored, kept | needed)
-            idle = gone | (_packets(stored, gone) - stored.keys())
-            ops += [DeleteRange(*keys.below("w", *name)) for name in sorted(idle - packets)]
-            if orphans:
-                ops += [DeleteRange(*span) for span in _between(kept | needed | packets)]
-            outcome = yield from call(partition, *ops, Add(layout.VERSION, 1))
-            if isinstance(outcome, Conflict):
-                continue
+        delta = _delta(tools, thread, stored)
+        chosen = choose(stored)
+        kept = chosen | _needed(stored, chosen, delta)
+        gone = stored.keys() - kept
+        packets = _packets(stored, kept)
+        ops: list[Op] = []
+        if version is not None and any(delta.values()):
+            ops.append(Expect(layout.VERSION, etag(version)))
+        for ns, checkpoint_id in sorted(gone):
+            ops.append(Delete(layout.record(ns, checkpoint_id)))
+            if ns:
+                ops.append(Delete(layout.index(ns, checkpoint_id)))
+        idle = gone | (_packets(stored, gone) - stored.keys())
+        ops += [DeleteRange(*keys.below("w", *name)) for name in sorted(idle - packets)]
+        if runs is None:
+            ops += [DeleteRange(*span) for span in _between(kept | packets)]
+        else:
+            ops += [Delete(key) for key in (yield from _written(thread, stored, kept, runs))]
+        outcome = yield from call(partition, *ops, *([Add(layout.VERSION, 1)] if gone else []))
+        if isinstance(outcome, Conflict):
+            continue
         yield from collect(tools, thread)
         if not kept:
             rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), Delete(layout.VERSION))
@@ -179,13 +159,22 @@ def _retain(
     raise ConflictError(f"thread {thread!r} is too busy: it was changed each time before it could be pruned")
 
 
-def _needed(tools: Tools, thread: str, stored: Mapping[Name, Stored], kept: Iterable[Name]) -> set[Name]:
+def _written(thread: str, stored: Mapping[Name, Stored], kept: set[Name], runs: set[str]) -> Plan[list[bytes]]:
+    """The pending writes of these runs at checkpoints of others: at those they began from, or got no further than."""
+    parents = {(one.record.ns, one.record.parent) for name, one in stored.items() if name in kept}
+    begun = {(one.record.ns, one.record.parent) for name, one in stored.items() if name not in kept}
+    spans = [keys.below("w", *name) for name in sorted(kept) if name in begun or name not in parents]
+    replies = yield from must(keys.session(thread), *(Range(*span) for span in spans or [layout.WRITES]))
+    writes = [(key, unpack_write(key, value, thread)) for rows in replies for key, value in rows]
+    return [key for key, write in writes if write.run in runs]
+
+
+def _needed(stored: Mapping[Name, Stored], kept: Iterable[Name], delta: Mapping[str, set[str]]) -> set[Name]:
     """The ancestors from which delta channels of the kept checkpoints are rebuilt."""
     needed: set[Name] = set()
     for name in kept:
         record = stored[name].record
-        counters = _counters(tools, thread, stored[name])
-        open_ = {channel for channel in counters if channel in record.versions} - record.values.keys()
+        open_ = {channel for channel in delta[record.ns] if channel in record.versions} - record.values.keys()
         chain: set[Name] = set()
         while open_ and record.parent is not None:
             parent = record.ns, record.parent
@@ -198,9 +187,13 @@ def _needed(tools: Tools, thread: str, stored: Mapping[Name, Stored], kept: Iter
     return needed
 
 
-def _counters(tools: Tools, thread: str, stored: Stored) -> Any:
-    """The delta channels that a checkpoint was put with, and how long ago each was stored in full."""
-    return load_metadata(tools, thread, stored).get("counters_since_delta_snapshot") or {}
+def _delta(tools: Tools, thread: str, stored: Mapping[Name, Stored]) -> dict[str, set[str]]:
+    """By namespace, the channels that have been delta channels: one that is none any more may still be rebuilt."""
+    delta: dict[str, set[str]] = {}
+    for (ns, _), one in stored.items():
+        counters: Any = load_metadata(tools, thread, one).get("counters_since_delta_snapshot") or {}
+        delta.setdefault(ns, set()).update(counters)
+    return delta
 
 
 def _packets(stored: Mapping[Name, Stored], names: Iterable[Name]) -> set[Name]:
@@ -216,18 +209,3 @@ def _between(kept: Iterable[Name]) -> Iterable[keys.Span]:
         prefix = layout.writes(ns, checkpoint_id)
         yield last.get(ns, keys.below("w", ns)[0]), prefix
         last[ns] = keys.below("w", ns, checkpoint_id)[1]
-
-
-def _gaps(branch: int, size: int, live: Sequence[Slice]) -> Iterable[Slice]:
-    """The slots of a branch that no record refers to."""
-    at = 0
-    for part in merged(live):
-        if at < part.first:
-            yield Slice(branch, at, part.first)
-        at = part.stop
-    if at < size:
-        yield Slice(branch, at, size)
-
-
-def _span(part: Slice) -> keys.Span:
-    return layout.element(part.branch, part.first), layout.element(part.branch, part.stop)

@@ -34,6 +34,8 @@ class Write(NamedTuple):
     number: int
     channel: str
     typed: records.Typed
+    run: str | None
+    """The run that wrote it, when it has an id."""
 
 
 class Reading(NamedTuple):
@@ -219,8 +221,8 @@ def unpack_write(key: bytes, stored: bytes, thread: Any) -> Write:
     place = f"the write at {key!r} in thread {thread!r}"
     try:
         *_, task_id, number = keys.decode(key)
-        channel, type_, data, task_path = codec.unpack(stored, place)
-        return Write(task_path, str(task_id), int(number) - SPECIAL, channel, (type_, data))
+        channel, type_, data, task_path, run = codec.unpack(stored, place)
+        return Write(task_path, str(task_id), int(number) - SPECIAL, channel, (type_, data), run)
     except (TypeError, ValueError) as exc:
         raise CorruptData(f"{place} is damaged: {exc}") from exc
 

@@ -94,7 +94,9 @@ def put_writes(
     writes: Sequence[tuple[str, Any]],
     task_id: str,
     task_path: str,
+    run: str | None,
     touch: Touch | None,
+    first: bool,
 ) -> Plan[None]:
     """Store what a task wrote. What it wrote before stays, except to the special channels."""
     ops: dict[bytes, Op] = {}
@@ -102,12 +104,12 @@ def put_writes(
         index = WRITES_IDX_MAP.get(channel, number)
         key = layout.write(ns, checkpoint_id, task_id, index)
         type_, data = _dump(tools, value, f"what task {task_id!r} wrote to channel {channel!r} of thread {thread!r}")
-        row = codec.pack([channel, type_, data, task_path])
+        row = codec.pack([channel, type_, data, task_path, run])
         ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
     if not ops:
         return
     # sent again after a broken connection, it changes nothing that a later call of this task has not replaced
-    yield from _send(keys.session(thread), Batch(*ops.values(), repeatable=True), touch, True)
+    yield from _send(keys.session(thread), Batch(*ops.values(), repeatable=True), touch, first)
 
 
 def _send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:
