@@ -16,7 +16,7 @@ from .. import keys
 from ..errors import ConflictError
 from ..ops import Plan, Range, must
 from . import channels, layout, records
-from .reading import exactly, latest, load_typed, load_value, read, writes_of
+from .reading import exactly, load_typed, load_value, read, writes_of
 from .records import Record, Stored
 from .tools import Tools
 
@@ -28,25 +28,24 @@ class _Page(NamedTuple):
     records: dict[str, Stored]
     rows: dict[bytes, bytes]
     whole: str
-    """Of checkpoints with ids greater than this, and of the first, all writes are at hand."""
+    """Of checkpoints with greater ids all writes are at hand; of the first too, when its own were asked for."""
 
 
 def history(
     tools: Tools, thread: str, ns: str, checkpoint_id: str | None, wanted: Sequence[str]
 ) -> Plan[dict[str, DeltaChannelHistory]]:
     """For each channel the writes since its seed, oldest first, and the seed if there is one."""
-    partition = keys.session(thread)
-    (rows,) = yield from must(partition, exactly(ns, checkpoint_id) if checkpoint_id else latest(ns))
-    parent = records.unpack(rows[0][0], rows[0][1], thread).record.parent if rows else None
+    page = yield from _page(thread, ns, checkpoint_id)
+    target = page.records.get(checkpoint_id or max(page.records, default=""))
+    parent = target.record.parent if target else None
     found: dict[str, list[PendingWrite]] = {channel: [] for channel in wanted}
     seeds: dict[str, Record] = {}
     open_: set[str] = set(wanted)
     seen: set[str] = set()
-    page = _Page({}, {}, "")
     while parent is not None and open_ and parent not in seen:
         seen.add(parent)
         if parent not in page.records or parent <= page.whole:
-            page = yield from _page(partition, thread, ns, parent)
+            page = yield from _page(thread, ns, parent, own=True)
         if parent not in page.records:
             break
         record = page.records[parent].record
@@ -68,16 +67,22 @@ def history(
     return result
 
 
-def _page(partition: bytes, thread: str, ns: str, first: str) -> Plan[_Page]:
-    """The checkpoint `first` and some below it, with their writes."""
-    _, end = layout.only(layout.record(ns, first))
-    own = keys.below("w", ns, first)
-    below = Range(keys.below("w", ns)[0], own[0], limit=WRITES, reverse=True)
-    ancestors = Range(keys.below("c", ns)[0], end, limit=PAGE, reverse=True)
-    found, mine, others = yield from must(partition, ancestors, Range(*own), below)
-    whole = str(keys.decode(others[-1][0])[2]) if len(others) == WRITES else ""
+def _page(thread: str, ns: str, first: str | None, *, own: bool = False) -> Plan[_Page]:
+    """The checkpoint `first` (None: the newest) and some below it, with their writes; its `own` when asked for."""
+    (lo, hi), (writes_lo, writes_hi) = keys.below("c", ns), keys.below("w", ns)
+    mine = (writes_hi, writes_hi)
+    if first is not None:
+        hi, mine = layout.only(layout.record(ns, first))[1], keys.below("w", ns, first)
+    found, below, *more = yield from must(
+        keys.session(thread),
+        Range(lo, hi, limit=PAGE, reverse=True),
+        Range(writes_lo, mine[0], limit=WRITES, reverse=True),
+        *([Range(*mine)] if own else []),
+    )
+    whole = str(keys.decode(below[-1][0])[2]) if len(below) == WRITES else ""
     stored = [records.unpack(key, value, thread) for key, value in found]
-    return _Page({one.record.id: one for one in stored}, dict([*mine, *others]), whole)
+    rows = [row for part in (below, *more) for row in part]
+    return _Page({one.record.id: one for one in stored}, dict(rows), whole)
 
 
 def _seeds(tools: Tools, thread: str, seeds: dict[str, Record]) -> Plan[dict[str, Any]]:
