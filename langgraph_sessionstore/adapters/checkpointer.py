@@ -24,7 +24,6 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .. import keys
 from ..backends import open_backend
 from ..backends.base import Backend
 from ..drive import arun, run
@@ -221,22 +220,22 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, and its session when nothing else is in it."""
-        run(self.backend, self._delete_thread(thread_name(thread_id)))
+        run(self.backend, pruning.delete_thread(self._tools(), thread_name(thread_id)))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """The async form of `delete_thread`."""
-        await arun(self.backend, self._delete_thread(thread_name(thread_id)))
+        await arun(self.backend, pruning.delete_thread(self._tools(), thread_name(thread_id)))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of these runs with their writes, in all threads.
 
         Ancestors from which a remaining checkpoint rebuilds a delta channel stay.
         """
-        run(self.backend, self._delete_runs(run_ids))
+        run(self.backend, pruning.delete_runs(self._tools(), run_names(run_ids)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """The async form of `delete_for_runs`."""
-        await arun(self.backend, self._delete_runs(run_ids))
+        await arun(self.backend, pruning.delete_runs(self._tools(), run_names(run_ids)))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with all its checkpoints and writes to a new one. One that does not exist copies as none."""
@@ -323,10 +322,11 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             raise ConfigurationError(f"a checkpoint's id is text, not {checkpoint['id']!r}")
         noted = get_checkpoint_metadata(config, metadata)
         turn = not target.ns and noted.get("source") != "loop"
-        touch, first = self._noted.touch(target.partition, _run_of(noted), turn)
+        run_id = _run_of(noted)
+        touch, first = self._noted.touch(target.partition, run_id, turn)
         given = writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id)
-        yield from writing.put(self._tools(), given, touch, first)
-        self._noted.done(target.partition, touch)
+        incarnation = yield from writing.put(self._tools(), given, touch, first)
+        yield from self._note(target.partition, run_id, incarnation, touch is not None)
 
     def _put_writes(
         self, target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -338,20 +338,14 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         run_id = _run_of(get_checkpoint_metadata(config, {}))
         touch, first = self._noted.touch(target.partition, run_id, False)
         place = target.thread, target.ns, target.checkpoint_id
-        yield from writing.put_writes(self._tools(), *place, writes, task_id, task_path, run_id, touch, first)
-        self._noted.done(target.partition, touch)
+        written = writing.put_writes(self._tools(), *place, writes, task_id, task_path, run_id, touch, first)
+        incarnation = yield from written
+        yield from self._note(target.partition, run_id, incarnation, touch is not None)
 
-    def _delete_thread(self, thread: str) -> Plan[None]:
-        self._noted.forget(keys.session(thread))
-        yield from pruning.delete_thread(self._tools(), thread)
-
-    def _delete_runs(self, run_ids: Sequence[str]) -> Plan[None]:
-        for partition in (yield from pruning.delete_runs(self._tools(), run_names(run_ids))):
-            self._noted.forget(partition)
-
-    def _keep_latest(self, thread: str) -> Plan[None]:
-        yield from pruning.keep_latest(self._tools(), thread)
-        self._noted.forget(keys.session(thread))
+    def _note(self, partition: bytes, run_id: str | None, incarnation: bytes, told: bool) -> Plan[None]:
+        if not self._noted.done(partition, run_id, incarnation, told):
+            yield from writing.list_thread(self._noted.tell(partition, run_id))
+            self._noted.done(partition, run_id, incarnation, True)
 
     def _copy_thread(self, source: str, target: str) -> Plan[None]:
         source, target = thread_name(source), thread_name(target)
@@ -366,9 +360,9 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             raise ConfigurationError("prune takes a list of thread ids, not one")
         for thread in map(thread_name, thread_ids):
             if strategy == "delete":
-                yield self._delete_thread(thread)
+                yield pruning.delete_thread(self._tools(), thread)
             else:
-                yield self._keep_latest(thread)
+                yield pruning.keep_latest(self._tools(), thread)
 
 
 def _run_of(metadata: Mapping[str, Any]) -> str | None:

@@ -66,13 +66,6 @@ def forget(rows: Rows, name: bytes) -> int:
     return len(runs)
 
 
-def forget_runs(rows: Rows, name: bytes, runs: tuple[bytes, ...]) -> None:
-    """No longer find `name` by these runs."""
-    for run in runs:
-        rows.delete(b"r" + run + name)
-        rows.delete(b"t" + name + b"\x01" + run)
-
-
 def page(rows: Rows, op: Page, now: int) -> Entries:
     """A page of the list, in the order that `op.by` names."""
     _purge(rows, now)

@@ -166,13 +166,9 @@ class Touch(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Take `name` from the list with all that was noted of it; with `runs`, take only these from what was noted.
-
-    Replies None.
-    """
+    """Take `name` from the list with all that was noted of it. Replies None."""
 
     name: bytes
-    runs: tuple[bytes, ...] = ()
 
 
 class Page(NamedTuple):

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 
 from .. import keys
 from ..errors import DataError
-from ..ops import Plan, Range, call
+from ..ops import Links, Plan, Range, Run, call, split_links
 from . import layout, records
 from .reading import load_typed, merged, unpack_write
-from .records import Stored
+from .records import Stored, Typed
 from .tools import Tools, unpack_typed
 
 
@@ -38,6 +38,8 @@ def check(tools: Tools, thread: str) -> Plan[list[Problem]]:
     for key, value in found.items():
         try:
             stored.append(records.unpack(key, value, thread))
+            if _spread(split_links(value)[0]) != _spread(stored[-1].record.links()):
+                problems.append(Problem("damaged", f"the links of checkpoint {stored[-1].record.id!r} lead elsewhere"))
         except DataError as exc:
             problems.append(Problem("damaged", str(exc)))
     problems += _index(index, stored)
@@ -53,6 +55,10 @@ def check(tools: Tools, thread: str) -> Plan[list[Problem]]:
         except DataError as exc:
             problems.append(Problem("damaged", str(exc)))
     return problems
+
+
+def _spread(links: Links) -> tuple[set[bytes], set[Run]]:
+    return set(links.below), set(links.runs)
 
 
 def _index(index: dict[bytes, bytes], stored: list[Stored]) -> list[Problem]:
@@ -106,12 +112,18 @@ def _record(tools: Tools, thread: str, stored: Stored) -> list[Problem]:
     """What stands in the record itself can be read."""
     record = stored.record
     place = f"checkpoint {record.id!r} of thread {thread!r}"
-    parts = [(record.fields, place), (record.metadata, f"metadata of {place}")]
-    parts += [(value.typed, f"channel {name!r} of {place}") for name, value in record.values.items() if value.typed]
+    parts: list[tuple[Typed, type, str]] = [
+        (record.fields, dict, place),
+        (record.metadata, dict, f"metadata of {place}"),
+    ]
+    for name, value in record.values.items():
+        if value.typed is not None:
+            parts.append((value.typed, list if value.kind == "dict" else object, f"channel {name!r} of {place}"))
     problems = []
-    for typed, where in parts:
+    for typed, kind, where in parts:
         try:
-            load_typed(tools, typed, where)
+            if not isinstance(load_typed(tools, typed, where), kind):
+                problems.append(Problem("damaged", f"{where} is no {kind.__name__}"))
         except DataError as exc:
             problems.append(Problem("damaged", str(exc)))
     return problems

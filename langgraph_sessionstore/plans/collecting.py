@@ -1,15 +1,16 @@
 """Garbage: the elements that no record refers to any more.
 
-Rule: what is dead stays dead (see `layout`), so it can be deleted at any time without a guard. Only the end of a branch
-needs one: a writer who remembers it may go on from there, until its counter is gone.
+Rule: what is dead stays dead (see `layout`), so it can be deleted at any time without a guard. Guards are needed at the
+end of a branch, from where a writer who remembers it may go on until its counter is gone; and for elements without a
+counter, which damage leaves behind, and which nothing tells from those of a branch that has just begun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from .. import keys
-from ..ops import Batch, Call, Calls, Conflict, Delete, DeleteRange, Expect, Op, Plan, Range, etag, must
+from ..ops import Batch, Call, Calls, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Range, etag, must
 from . import layout, records
 from .layout import Slice
 from .reading import merged
@@ -19,7 +20,8 @@ from .tools import Tools
 def collect(tools: Tools, thread: str) -> Plan[int]:
     """Delete the elements that no record refers to; how many there were."""
     partition = keys.session(thread)
-    found, branches = yield from must(partition, Range(*layout.RECORDS), Range(*layout.BRANCHES))
+    asked = Get(layout.VERSION), Range(*layout.RECORDS), Range(*layout.BRANCHES)
+    version, found, branches = yield from must(partition, *asked)
     live: dict[int, list[Slice]] = {}
     tails: set[int] = set()
     for key, value in found:
@@ -35,11 +37,24 @@ def collect(tools: Tools, thread: str) -> Plan[int]:
             gaps += [DeleteRange(*_span(gap)) for gap in _gaps(branch, int(size), live.get(branch, ()))]
         else:  # a writer may have gone on from its end, so the end is guarded
             rows = DeleteRange(*keys.below("e", branch))
-            ends.append(Call(partition, Batch(Expect(key, etag(size)), rows, Delete(key))))
+            ends.append(Call(partition, Batch(rows, Delete(key), Expect(key, etag(size)))))
+    if version is not None:
+        strays = [DeleteRange(*span) for span in _between({*live, *(int(keys.decode(key)[1]) for key, _ in branches)})]
+        ends.append(Call(partition, Batch(*strays, Expect(layout.VERSION, etag(version)))))
     gone = sum((yield from must(partition, *gaps))) if gaps else 0
     for outcome in (yield Calls(ends)) if ends else ():
-        gone += 0 if isinstance(outcome, Conflict) else outcome[1]
+        gone += 0 if isinstance(outcome, Conflict) else sum(count for count in outcome if type(count) is int)
     return gone
+
+
+def _between(branches: Collection[int]) -> Iterable[keys.Span]:
+    """Where elements of none of these branches lie."""
+    at, end = layout.ELEMENTS
+    for branch in sorted(branches):
+        prefix = layout.elements(branch)
+        yield at, prefix
+        at = keys.below("e", branch)[1]
+    yield at, end
 
 
 def _gaps(branch: int, size: int, live: Sequence[Slice]) -> Iterable[Slice]:

@@ -1,12 +1,14 @@
 """Which threads this process has told the list of threads.
 
 Rule: the list hears of a thread before its first row is stored, then once a turn and once a run, not at every step.
+When the partition turns out to have begun anew, somebody has deleted it, and the list has to hear of it again.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from typing import NamedTuple
 
 from .. import keys
 from ..ops import Touch
@@ -14,33 +16,38 @@ from ..ops import Touch
 _MOST = 10_000
 
 
+class _Note(NamedTuple):
+    run: str | None
+    incarnation: bytes
+
+
 class Noted:
-    """Which threads this process has listed, so that it lists them once a turn and not at every step."""
+    """What was told, of the threads used last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runs: OrderedDict[bytes, str | None] = OrderedDict()
+        self._notes: OrderedDict[bytes, _Note] = OrderedDict()
 
     def touch(self, partition: bytes, run: str | None, turn: bool) -> tuple[Touch | None, bool]:
         """What to tell the list, if anything; and whether this process does so for the first time."""
         with self._lock:
-            first = partition not in self._runs
-            if not first and not turn and (run is None or self._runs[partition] == run):
-                return None, False
-        return Touch(partition, runs=(keys.encode(run),) if run is not None else ()), first
+            note = self._notes.get(partition)
+        if note is not None and not turn and run in (None, note.run):
+            return None, False
+        return self.tell(partition, run), note is None
 
-    def done(self, partition: bytes, touch: Touch | None) -> None:
-        """It was told."""
-        if touch is None:
-            return
-        with self._lock:
-            if touch.runs or partition not in self._runs:
-                self._runs[partition] = str(keys.decode(touch.runs[0])[0]) if touch.runs else None
-            self._runs.move_to_end(partition)
-            if len(self._runs) > _MOST:
-                self._runs.popitem(last=False)
+    def tell(self, partition: bytes, run: str | None) -> Touch:
+        """What the list has to hear of a thread."""
+        return Touch(partition, runs=(keys.encode(run),) if run is not None else ())
 
-    def forget(self, partition: bytes) -> None:
-        """The thread may be gone from the list."""
+    def done(self, partition: bytes, run: str | None, incarnation: bytes, told: bool) -> bool:
+        """Something was stored; whether the list was `told`, or knows all it has to."""
         with self._lock:
-            self._runs.pop(partition, None)
+            note = self._notes.get(partition)
+            if told:
+                run = run if run is not None or note is None else note.run
+                self._notes[partition] = _Note(run, incarnation)
+                self._notes.move_to_end(partition)
+                if len(self._notes) > _MOST:
+                    self._notes.popitem(last=False)
+            return told or note is None or note.incarnation == incarnation

@@ -73,8 +73,8 @@ def keep_latest(tools: Tools, thread: str) -> Plan[None]:
     yield from _retain(tools, thread, choose)
 
 
-def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[list[bytes]]:
-    """Delete the checkpoints of these runs, in whichever threads they are: these partitions."""
+def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
+    """Delete the checkpoints of these runs, in whichever threads they are."""
     gone = set(runs)
     threads: dict[str, None] = {}
     for run in runs:
@@ -84,11 +84,8 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[list[bytes]]:
             entries: Entries = found
             threads.update((str(keys.decode(entry.name)[1]), None) for entry in entries.rows)
             after = entries.cursor or None
-    names = tuple(keys.encode(run) for run in gone)
     for thread in threads:
         yield from _retain(tools, thread, _without(tools, thread, gone), gone)
-        yield from must(REGISTRY, Forget(keys.session(thread), names))
-    return [keys.session(thread) for thread in threads]
 
 
 def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Name, Stored]], set[Name]]:

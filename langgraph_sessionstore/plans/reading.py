@@ -171,7 +171,7 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
     """The checkpoint as LangGraph takes it; everything in it is the caller's own."""
     record = stored.record
     place = f"checkpoint {record.id!r} of thread {thread!r}"
-    fields = load_typed(tools, record.fields, place)
+    fields = _mapping(load_typed(tools, record.fields, place), place)
     values = {}
     for channel, value in record.values.items():
         values[channel] = load_value(tools, value, reading.elements, f"channel {channel!r} of {place}")
@@ -200,7 +200,7 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
 def load_metadata(tools: Tools, thread: Any, stored: Stored) -> CheckpointMetadata:
     """A checkpoint's metadata."""
     place = f"metadata of checkpoint {stored.record.id!r} of thread {thread!r}"
-    metadata: CheckpointMetadata = load_typed(tools, stored.record.metadata, place)
+    metadata: CheckpointMetadata = _mapping(load_typed(tools, stored.record.metadata, place), place)
     return metadata
 
 
@@ -243,6 +243,12 @@ def _revive_sends(tools: Tools, thread: Any, record: Record, reading: Reading, c
 def _by_number(version: Version) -> tuple[float, str]:
     number = str(version).split(".")[0]
     return float(number) if number.isdecimal() else 0.0, str(version)
+
+
+def _mapping(value: Any, place: str) -> Any:
+    if not isinstance(value, dict):
+        raise CorruptData(f"{place} is damaged: it is no dict")
+    return value
 
 
 def load_typed(tools: Tools, typed: records.Typed, place: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .. import codec
-from ..errors import CorruptData, Unstorable
+from ..errors import CorruptData, Unstorable, UnsupportedFormat
 from ..ops import Links, etag, split_links, with_links
 from . import layout
 from . import versions as channel_versions
@@ -118,9 +118,9 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
     """Read a record; `CorruptData` when it is none."""
     ns, checkpoint_id = layout.record_name(key)
     place = f"checkpoint {checkpoint_id!r} of thread {thread!r}"
-    _, packed = split_links(stored)
-    parts = codec.unpack(packed, place)
     try:
+        _, packed = split_links(stored)
+        parts = codec.unpack(packed, place)
         version, parent, fields, metadata, versions, seen, values, tail, sends_of = parts
         if version != _LAYOUT:
             raise ValueError(f"layout {version!r}")
@@ -136,7 +136,9 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
             tail and Tail(*tail),
             sends_of,
         )
-    except (TypeError, ValueError, AttributeError, IndexError) as exc:
+    except UnsupportedFormat:
+        raise
+    except (CorruptData, TypeError, ValueError, AttributeError, IndexError) as exc:
         raise CorruptData(f"{place} is damaged: {exc}") from exc
     comparable(record.versions, *(record.seen or {}).values())
     return Stored(record, etag(stored))

@@ -65,8 +65,8 @@ class Input(NamedTuple):
         return keys.session(self.thread)
 
 
-def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[None]:
-    """Store a checkpoint. `touch` lists the thread; on its `first` time before anything of it is stored."""
+def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[bytes]:
+    """Store a checkpoint: the incarnation. `touch` lists the thread, when it is the `first` time before the rest."""
     versions = records.plain_versions(given.checkpoint["channel_versions"])
     moved: set[int] = set()
     for _ in range(TRIES):
@@ -76,8 +76,9 @@ def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[No
         batch = attempt.batch()
         outcome = yield from _send(given.partition, batch, touch, first)
         if not isinstance(outcome, Conflict):
-            attempt.learn(outcome[-1])
-            return
+            incarnation: bytes = outcome[-1]
+            attempt.learn(incarnation)
+            return incarnation
         failed = batch.ops[outcome.guard]
         if isinstance(failed, Expect) and failed.key in attempt.tails:
             moved.add(attempt.tails[failed.key])
@@ -97,8 +98,8 @@ def put_writes(
     run: str | None,
     touch: Touch | None,
     first: bool,
-) -> Plan[None]:
-    """Store what a task wrote. What it wrote before stays, except to the special channels."""
+) -> Plan[bytes]:
+    """Store what a task wrote: the incarnation. What it wrote before stays, except to the special channels."""
     ops: dict[bytes, Op] = {}
     for number, (channel, value) in enumerate(writes):
         index = WRITES_IDX_MAP.get(channel, number)
@@ -106,10 +107,17 @@ def put_writes(
         type_, data = _dump(tools, value, f"what task {task_id!r} wrote to channel {channel!r} of thread {thread!r}")
         row = codec.pack([channel, type_, data, task_path, run])
         ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
-    if not ops:
-        return
     # sent again after a broken connection, it changes nothing that a later call of this task has not replaced
-    yield from _send(keys.session(thread), Batch(*ops.values(), repeatable=True), touch, first)
+    batch = Batch(*ops.values(), Get(keys.INCARNATION), repeatable=True)
+    outcome = yield from _send(keys.session(thread), batch, touch, first)
+    assert not isinstance(outcome, Conflict)  # there was no guard
+    incarnation: bytes = outcome[-1]
+    return incarnation
+
+
+def list_thread(touch: Touch) -> Plan[None]:
+    """Tell the list of a thread by itself."""
+    yield from must(REGISTRY, touch)
 
 
 def _send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:

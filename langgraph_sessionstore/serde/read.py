@@ -24,6 +24,8 @@ Hook = Callable[[int, bytes], Any]
 _HEAD = bytes([codes.FORMAT])
 _OPENERS = bytes(range(0x80, 0xA0)) + bytes(range(0xDC, 0xE0))  # the first bytes of lists and maps
 _FEW = 16
+# Before 1.13 ormsgpack makes room for as many elements as the bytes claim, whether they follow or not.
+_BELIEVES = tuple(int(part) for part in ormsgpack.__version__.split(".")[:2]) < (1, 13)
 
 
 class Reader:
@@ -39,7 +41,7 @@ class Reader:
         }
         self._hook: Hook = _too_deep
         for level in reversed(range(LEVELS)):
-            self._hook = _hook(makers, self._hook, ormsgpack.unpackb if level < 1 else _unpack)
+            self._hook = _hook(makers, self._hook, _unpack_shallow if level < 1 else _unpack)
 
     def unpack(self, stored: Any) -> Any:
         if type(stored) is not bytes:
@@ -55,7 +57,7 @@ class Reader:
                 )
             raise CorruptData("not written by this library, or damaged")
         try:
-            return ormsgpack.unpackb(stored[1:], ext_hook=self._hook)
+            return _unpack_shallow(stored[1:], ext_hook=self._hook)
         except BaseException as exc:  # ormsgpack hides what its hook raises
             error = _said.__dict__.pop("error", None)
             if error is not None:
@@ -101,7 +103,20 @@ def _unpack(payload: bytes, ext_hook: Hook) -> Any:
     """Like `ormsgpack.unpackb`, with a bounded need of stack."""
     size = len(payload)
     if size <= _FEW or (size < 1 << 16 and size - len(payload.translate(None, _OPENERS)) <= _FEW):
-        return ormsgpack.unpackb(payload, ext_hook=ext_hook)
-    unpacker = msgpack.Unpacker(ext_hook=ext_hook, read_size=64, max_buffer_size=max(size, 64))
+        return _unpack_shallow(payload, ext_hook=ext_hook)
+    return _unpacker(payload, ext_hook).unpack()
+
+
+def _unpack_careful(payload: bytes, ext_hook: Hook) -> Any:
+    if b"\xdd" in payload or b"\xdf" in payload:  # perhaps the length of a large list or map; msgpack checks it
+        return _unpacker(payload, ext_hook).unpack()
+    return ormsgpack.unpackb(payload, ext_hook=ext_hook)
+
+
+def _unpacker(payload: bytes, ext_hook: Hook) -> Any:
+    unpacker = msgpack.Unpacker(ext_hook=ext_hook, read_size=64, max_buffer_size=max(len(payload), 64))
     unpacker.feed(payload)
-    return unpacker.unpack()
+    return unpacker
+
+
+_unpack_shallow: Callable[..., Any] = _unpack_careful if _BELIEVES else ormsgpack.unpackb

@@ -43,9 +43,11 @@ class Writer:
     def __init__(self, policy: TypePolicy) -> None:
         self._policy = policy
         self._rules: dict[type, Rule] = {**plain.RULES, **dict.fromkeys(messages.CLASSES.values(), _MESSAGE)}
-        self.pack = _too_deep
+        packs: list[Pack] = [_too_deep, _too_deep]
         for _ in range(LEVELS):
-            self.pack = partial(ormsgpack.packb, default=self._default(self.pack), option=_OPTION)
+            packs.append(partial(ormsgpack.packb, default=self._default(packs[-1], packs[-2]), option=_OPTION))
+        self.packs = packs[::-1]  # by the number of extensions that the value lies in
+        self.pack = self.packs[0]
 
     def pack_slowly(self, value: Any) -> bytes:
         try:
@@ -79,13 +81,16 @@ class Writer:
             "store data, such as a dict, a dataclass or a pydantic model"
         )
 
-    def _default(self, pack: Pack) -> Callable[[Any], Any]:
-        """What ormsgpack calls for a value it does not know; `pack` packs what is inside of that."""
+    def _default(self, pack: Pack, ahead: Pack) -> Callable[[Any], Any]:
+        """What ormsgpack calls for a value it does not know.
+
+        `pack` packs what is inside of that, `ahead` what is an extension of its own inside of that.
+        """
         rules, find = self._rules, self.rule
 
         def default(value: Any) -> Any:
             code, take = rules.get(type(value)) or find(type(value))
-            parts = take(value, pack)
+            parts = take(value, ahead)
             return parts if code is None else Ext(code, pack(parts))
 
         return default
@@ -97,6 +102,7 @@ class _Walk:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._open: set[int] = set()  # what is being walked, to find what contains itself
+        self._level = 0  # the extensions that are being walked
 
     def pack(self, value: Any, inside: str = "[%r]") -> bytes:
         """The packed value; `inside` is how the place of what a dict holds is shown."""
@@ -108,14 +114,16 @@ class _Walk:
         if cls is memoryview:
             return ormsgpack.packb(bytes(value))
         try:
-            return self._writer.pack(value)
+            return self._writer.packs[self._level](value)
         except Exception:  # here, or somewhere in it
             pass
-        if id(value) in self._open or len(self._open) >= _DEPTH:
+        level = self._level
+        if id(value) in self._open or len(self._open) >= _DEPTH or level >= LEVELS:
             raise Unstorable("it contains itself, or is nested too deep")
         self._open.add(id(value))
         try:
             code, parts = self._apart(value)
+            self._level = level if code is None else level + 1
             # One frame for each level, and not one for each step: the depth of Python's stack is limited.
             if type(parts) is list:
                 packed = [_head(len(parts), 0x90, b"\xdc", b"\xdd")]
@@ -144,6 +152,7 @@ class _Walk:
             raise Unstorable(f"a value of the type {cls.__module__}.{cls.__qualname__}: {exc}") from exc
         finally:
             self._open.discard(id(value))
+            self._level = level
 
     def _apart(self, value: Any) -> tuple[int | None, Any]:
         cls = type(value)
@@ -154,7 +163,11 @@ class _Walk:
                 return None, value
             return codes.PAIRS, [part for pair in value.items() for part in pair]
         code, take = self._writer.rule(cls)
-        parts = take(value, self.pack)
+        self._level += 2  # as far down as what is packed ahead
+        try:
+            parts = take(value, self.pack)
+        finally:
+            self._level -= 2
         return (code, parts) if code is not None or type(parts) not in (list, dict) else self._apart(parts)
 
 

@@ -286,8 +286,8 @@ def _words(op: Op) -> Command:
             return ("T", token, ttl)
         case Touch(name, at, expires, ttl, runs):
             return ("t", name, _optional(at), _optional(expires), _optional(ttl), len(runs), *runs)
-        case Forget(name, runs):
-            return ("f", name, len(runs), *runs)
+        case Forget(name):
+            return ("f", name)
         case Page():
             return _page(op)
         case Tally(prefix):

@@ -19,7 +19,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
   G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 5,
-  f = 2, p = 5, y = 1,
+  f = 1, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
 local SYSTEM_END, INCARNATION, LEASE, OPERATIONS = '\3', '\2i', '\2l', '\2o'
@@ -445,12 +445,7 @@ local WRITES = {
     return 0
   end,
   f = function(at)
-    local name = ARGV[at + 1]
-    if ARGV[at + 2] == '0' then forget(name) end
-    for i = at + 3, at + 2 + ARGV[at + 2] do
-      delete('r' .. ARGV[i] .. name)
-      delete('t' .. name .. '\1' .. ARGV[i])
-    end
+    forget(ARGV[at + 1])
     return 0
   end,
 }
@@ -526,7 +521,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
     places[#places + 1] = at
     if WRITES[op] then writes = writes + 1 end
     grows = grows or GROWS[op]
-    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or op == 'f' and ARGV[at + 2] or 0)
+    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
   end
   local replay, wrong
   if OPERATION ~= '' then
