@@ -27,6 +27,7 @@ INLINE = 96  # bytes up to which a value is stored in the record itself
 ITEM = 96  # bytes that items have on average before a list or dict of them is shared
 SHARED = 1024  # bytes of a dict from which on it is worth sharing
 SLICES = 128  # a list in more pieces than this is written anew
+LONGEST = 250_000  # items of a list or dict that is shared
 _KEY = os.urandom(32)
 _WIDTH = 16
 
@@ -67,11 +68,11 @@ def draft(
     serde: SerializerProtocol, value: Any, base: Value | None = None, digest: bytes = b"", share: bool = True
 ) -> Draft:
     """How to store a value when the base is stored already; its `digest` is that of the base."""
-    if share and type(value) is list and value:
+    if share and type(value) is list and 0 < len(value) <= LONGEST:
         items = _items(serde, value)
         if items is not None:
             return _compared("list", None, items, base, digest)
-    if share and type(value) is dict and len(value) > 1 and isinstance(serde, SessionSerializer):
+    if share and type(value) is dict and 1 < len(value) <= LONGEST and isinstance(serde, SessionSerializer):
         typed = [serde.dumps_typed(item) for item in value.values()]
         size = sum(len(data) for _, data in typed)
         if size >= max(SHARED, ITEM * len(typed)):

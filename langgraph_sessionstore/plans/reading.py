@@ -79,6 +79,8 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
         found = [records.unpack(key, value, thread) for part in linked for key, value in part.rows]
         rows = {key: value for part in linked for key, value in part.linked}
         wanted = merged(part for stored in found for part in stored.record.parts())
+        if sum(part.stop - part.first for part in wanted) > records.ITEMS:
+            raise CorruptData(f"the checkpoints of thread {thread!r} refer to more elements than there can be")
         have = {} if distrust else tools.cache.elements(partition, incarnation, wanted)
         if not all(part.complete for part in linked):
             bulk = yield from _bulk(partition, incarnation, found, list(_absent(wanted, have)))

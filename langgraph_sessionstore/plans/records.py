@@ -23,6 +23,8 @@ Typed: TypeAlias = tuple[str, bytes]
 Kind: TypeAlias = Literal["inline", "whole", "list", "dict"]
 _KINDS: tuple[Kind, ...] = ("inline", "whole", "list", "dict")
 _LAYOUT = 1
+ITEMS = 1 << 24
+"""How many elements a record may refer to. A few damaged bytes shall not send a reader after billions of them."""
 
 
 class Value(NamedTuple):
@@ -133,9 +135,13 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
             channel_versions.unpack(versions),
             seen if seen is None else {node: channel_versions.unpack(of) for node, of in seen.items()},
             {channel: _unpack_value(value) for channel, value in values.items()},
-            tail and Tail(*tail),
+            _tail(tail),
             sends_of,
         )
+        if not all(text is None or isinstance(text, str) for text in (parent, sends_of)):
+            raise ValueError("a parent is no id")
+        if sum(value.items for value in record.values.values()) > ITEMS:
+            raise ValueError("more elements than there can be")
     except UnsupportedFormat:
         raise
     except (CorruptData, TypeError, ValueError, AttributeError, IndexError) as exc:
@@ -165,6 +171,15 @@ def _typed(pair: Any) -> Typed:
     return type_, data
 
 
+def _tail(numbers: Any) -> Tail | None:
+    if numbers is None:
+        return None
+    branch, size = numbers
+    if not (type(branch) is type(size) is int and 0 <= branch < 1 << 64 and 0 <= size < 1 << 32):
+        raise ValueError("no end of a branch")
+    return Tail(branch, size)
+
+
 def _pack_value(value: Value) -> list[Any]:
     return [
         _KINDS.index(value.kind),
@@ -177,9 +192,12 @@ def _pack_value(value: Value) -> list[Any]:
 def _unpack_value(packed: Any) -> Value:
     kind, typed, numbers, tail = packed
     parts = tuple(Slice(*numbers[at : at + 3]) for at in range(0, len(numbers), 3))
-    if not all(type(n) is int and n >= 0 for n in numbers) or any(part.first >= part.stop for part in parts):
-        raise ValueError("no elements")
-    value = Value(_KINDS[kind], typed and _typed(typed), parts, tail and Tail(*tail))
+    for branch, first, stop in parts:
+        if not (
+            type(branch) is type(first) is type(stop) is int and 0 <= branch < 1 << 64 and 0 <= first < stop < 1 << 32
+        ):
+            raise ValueError("no elements")
+    value = Value(_KINDS[kind], typed and _typed(typed), parts, _tail(tail))
     if (value.kind == "whole" and value.items != 1) or (value.typed is None) != (value.kind in ("whole", "list")):
         raise ValueError("not a stored value")
     return value

@@ -168,6 +168,8 @@ class _Attempt:
                 channel in given.new_versions or channel in kept.missing
             ):
                 values[channel] = self._store(channel, given.checkpoint["channel_values"][channel])
+        if sum(value.items for value in values.values()) > records.ITEMS:
+            raise Unstorable(f"a checkpoint of thread {given.thread!r} has more than {records.ITEMS} items in all")
         self.record = self._record(versions, values)
 
     def batch(self) -> Batch:

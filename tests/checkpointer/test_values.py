@@ -39,9 +39,7 @@ MESSAGES = [
     lc.FunctionMessage(content="f", name="function"),
     lc.ChatMessage(content="c", role="critic"),
     lc.RemoveMessage("1"),
-    lc.AIMessageChunk(
-        "part", tool_call_chunks=[{"name": "s", "args": "{", "id": "1", "index": 0, "type": "tool_call_chunk"}]
-    ),
+    lc.AIMessageChunk(content="part", tool_call_chunks=[CHUNK]),
     lc.HumanMessageChunk(content="part"),
     lc.SystemMessageChunk(content="part"),
     lc.ToolMessageChunk(content="part", tool_call_id="call-1"),
