@@ -125,14 +125,17 @@ def _retain(
     """
     partition = keys.session(thread)
     for _ in range(TRIES):
-        version, found = yield from must(partition, Get(layout.VERSION), Range(*layout.RECORDS))
+        asked = Get(keys.INCARNATION), Get(layout.VERSION), Range(*layout.RECORDS)
+        incarnation, version, found = yield from must(partition, *asked)
+        if incarnation is None:
+            return
         stored = {layout.record_name(key): records.unpack(key, value, thread) for key, value in found}
         delta = _delta(tools, thread, stored)
         chosen = choose(stored)
         kept = chosen | _needed(stored, chosen, delta)
         gone = stored.keys() - kept
         packets = _packets(stored, kept)
-        ops: list[Op] = []
+        ops: list[Op] = [Expect(keys.INCARNATION, etag(incarnation))]  # what is deleted meanwhile shall stay so
         if version is not None and any(delta.values()):
             ops.append(Expect(layout.VERSION, etag(version)))
         for ns, checkpoint_id in sorted(gone):

@@ -10,8 +10,8 @@ from checkpointer.test_sharing import TEXT, put, rows, same, says, values, whole
 from support.savers import Saver, checkpoint, config
 
 from langgraph_sessionstore import keys, run
-from langgraph_sessionstore.ops import Put, Range, Tally, must
-from langgraph_sessionstore.plans import layout
+from langgraph_sessionstore.ops import Get, Put, Range, Tally, must
+from langgraph_sessionstore.plans import layout, pruning
 from langgraph_sessionstore.plans.writing import REGISTRY
 
 Make = Callable[..., Saver]
@@ -196,3 +196,30 @@ def test_elements_that_nobody_refers_to_are_collected_also_without_a_branch(save
     assert [str(problem) for problem in saver.check(thread)] == ["unreferenced: element (77, 3)"]
     saver.collect(thread)
     assert whole(saver, thread)
+
+
+@pytest.mark.parametrize("way", ["prune", "runs"])
+def test_what_is_deleted_while_it_is_pruned_does_not_come_back(saver: Saver, thread: str, way: str) -> None:
+    """Nor is something put into a thread that began anew meanwhile."""
+    place = config(thread)
+    for step in range(3):
+        place = saver.put(place, checkpoint({"a": step}), {"source": "loop", "step": step, "run_id": f"{thread} run"})
+    checkpointer = saver.checkpointer
+    backend = checkpointer.backend
+    tools = checkpointer._tools()
+    gone = {f"{thread} run"}
+    plan = pruning.keep_latest(tools, thread) if way == "prune" else pruning.delete_runs(tools, gone)
+    request = next(plan)
+    deleted = False
+    try:
+        while True:
+            outcomes = backend.execute(request.calls, ordered=request.ordered)
+            if not deleted and any(isinstance(op, Range) for each in request.calls for op in each.batch.ops):
+                saver.delete_thread(thread)
+                deleted = True
+            request = plan.send([outcome for outcome in outcomes if not isinstance(outcome, Exception)])
+    except StopIteration:
+        pass
+    assert deleted
+    assert run(backend, must(keys.session(thread), Range(b"", None), Get(keys.INCARNATION))) == [[], None]
+    assert saver.list(config(thread)) == []
