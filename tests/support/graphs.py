@@ -39,6 +39,8 @@ from langgraph_sessionstore import Backend, open_backend
 from langgraph_sessionstore.adapters.checkpointer import SessionCheckpointer
 
 T = TypeVar("T")
+NO_CONTEXT = sys.version_info < (3, 11)
+"""There asyncio hands no context to tasks, and LangGraph's `interrupt` and tasks do not work in async runs."""
 FORMS = ("sync first", "async first")
 """Calls are sync and async in turns, on one checkpointer; with the two forms each call is once this and once that."""
 FIRST = dict(zip(("memory", "file", "redis62", "redis7", "cluster"), (*FORMS, *FORMS, FORMS[1]), strict=True))
@@ -330,9 +332,13 @@ class Driver:
         return self.wait(everything())
 
     def invoke(self, graph: Any, value: Any, config: Any, **options: Any) -> Any:
+        if NO_CONTEXT:
+            return graph.invoke(value, config, **options)
         return self.call(graph, "invoke", value, config, **options)
 
     def stream(self, graph: Any, value: Any, config: Any, **options: Any) -> list[Any]:
+        if NO_CONTEXT:
+            return list(graph.stream(value, config, **options))
         return self.items(graph, "stream", value, config, **options)
 
     def state(self, graph: Any, config: Any, **options: Any) -> Any:
