@@ -7,6 +7,8 @@ The tour, from below:
 * **ops** is the vocabulary: `Get`, `Range`, `Put`, `Append`, `Expect` ... in a `Batch` for one partition.
 * A **plan** is logic without I/O: a generator that yields calls and receives what came of them. `drive` runs it,
   sync or async, on any backend.
+* `SessionManager` is the way in: `with SessionManager.from_url(url) as manager:` creates, lists and deletes sessions,
+  and hands out a `Session` with its messages, summary, undo, usage and leases.
 * `SessionCheckpointer` is LangGraph's checkpointer: `compile(checkpointer=SessionCheckpointer.from_url(url))`.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 
@@ -28,13 +30,26 @@ from .errors import (
     DamagedStorage,
     DataError,
     ForeignStorage,
+    LeaseHeld,
+    LeaseLost,
+    MessageIndexError,
+    MessagesElsewhere,
     MissingExtra,
+    NothingToUndo,
     OutcomeUnknown,
+    SessionDeleted,
+    SessionError,
+    SessionExists,
+    SessionNotFound,
     SessionStoreError,
     Unstorable,
     UnsupportedFormat,
     UntrustedType,
 )
+from .info import SessionInfo, SessionPage
+from .manager import SessionManager
+from .session import Session
+from .usage import Metrics, Price, Usage
 
 __version__ = "0.1.0"
 
@@ -50,13 +65,29 @@ __all__ = [
     "DamagedStorage",
     "DataError",
     "ForeignStorage",
+    "LeaseHeld",
+    "LeaseLost",
+    "MessageIndexError",
+    "MessagesElsewhere",
+    "Metrics",
     "MissingExtra",
+    "NothingToUndo",
     "OutcomeUnknown",
+    "Price",
+    "Session",
     "SessionCheckpointer",
+    "SessionDeleted",
+    "SessionError",
+    "SessionExists",
+    "SessionInfo",
+    "SessionManager",
+    "SessionNotFound",
+    "SessionPage",
     "SessionStoreError",
     "Unstorable",
     "UnsupportedFormat",
     "UntrustedType",
+    "Usage",
     "arun",
     "open_backend",
     "run",

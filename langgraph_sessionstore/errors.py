@@ -9,6 +9,15 @@
     |   |-- UntrustedType                   stored data of a type that is not loaded, or not allowed
     |   `-- UnsupportedFormat               stored by a newer version of this library
     |-- ConflictError                       somebody else changed what a guarded write relied on
+    |   |-- LeaseHeld                       another worker has its turn on the session
+    |   `-- LeaseLost                       this worker's turn on the session is over
+    |-- SessionError                        a session cannot do what is asked of it
+    |   |-- SessionExists (ConflictError)   there is one with this id
+    |   |-- SessionNotFound (LookupError)   there is none: never created, or expired
+    |   |-- SessionDeleted                  it was deleted, and shall not come back by itself
+    |   |-- MessagesElsewhere               its messages are in the log, or in the graph's state
+    |   |-- MessageIndexError (IndexError)  no message has this index
+    |   `-- NothingToUndo                   no operation is left to undo or redo
     `-- BackendError                        the storage could not do its work
         |-- BackendClosed                   used after close()
         |-- BackendUnavailable              not reachable, or too busy; nothing was applied
@@ -64,6 +73,42 @@ class UnsupportedFormat(DataError):
 
 class ConflictError(SessionStoreError):
     """Somebody else changed what this write relied on; nothing of it was applied."""
+
+
+class LeaseHeld(ConflictError):
+    """Another worker has its turn on this session (`Session.lease`); nothing was applied. Try again later."""
+
+
+class LeaseLost(ConflictError):
+    """This worker's lease has ended before it wrote; nothing was applied. Take a new lease, and read what is there."""
+
+
+class SessionError(SessionStoreError):
+    """A session cannot do what is asked of it. Nothing was applied."""
+
+
+class SessionExists(SessionError, ConflictError):
+    """There is a session with this id already."""
+
+
+class SessionNotFound(SessionError, LookupError):
+    """There is no session with this id: it was never created, or it has expired."""
+
+
+class SessionDeleted(SessionError):
+    """The session was deleted, and shall not come back by itself. `create_session` with its id begins a new one."""
+
+
+class MessagesElsewhere(SessionError):
+    """A session has one source of messages, its log or the state of a graph, and this would begin a second one."""
+
+
+class MessageIndexError(SessionError, IndexError):
+    """No message has this index; the message names it, and how many there are."""
+
+
+class NothingToUndo(SessionError):
+    """No operation is left that could be undone, or redone."""
 
 
 class BackendError(SessionStoreError):

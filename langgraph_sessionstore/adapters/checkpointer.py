@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -24,21 +25,26 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from .. import keys
 from ..backends import open_backend
 from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
-from ..ops import Plan
+from ..ops import Delete, Op, Plan
 from ..plans import checking, collecting, history, pruning, reading, versions, writing
 from ..plans.cache import Cache
 from ..plans.checking import Problem
+from ..plans.entry import Entry, Writer
 from ..plans.noted import Noted
+from ..plans.places import BORN
 from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer
 from .configs import Target, run_names, thread_name
-from .search import Search
+from .search import Search, echoed
 
 CACHE_BYTES = 64 * 2**20
+START = "__start__"
+"""The channel in which LangGraph keeps the input of a graph."""
 
 
 class SessionCheckpointer(BaseCheckpointSaver[str]):
@@ -52,6 +58,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
     strict       revive only LangGraph's safe types and those allowed; None: as LANGGRAPH_STRICT_MSGPACK says
     share        store of a list or a dict with large values only what is new in it
     cache_bytes  how much this process remembers of threads, so that it reads and writes only what is new
+    channel      where graphs keep the messages of the session
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         strict: bool | None = None,
         share: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        channel: str = "messages",
     ) -> None:
         if not isinstance(backend, Backend):
             raise ConfigurationError(
@@ -76,7 +84,9 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         self.backend = backend
         self._share = share
         self._cache = Cache(cache_bytes)
-        self._noted = Noted()
+        self._channel = channel
+        self.writer = Writer(Noted())
+        """What every write of this process to a session builds on."""
         self._owned = False
 
     @classmethod
@@ -89,6 +99,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         strict: bool | None = None,
         share: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        channel: str = "messages",
         **options: Any,
     ) -> SessionCheckpointer:
         """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it.
@@ -97,7 +108,9 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         """
         backend = open_backend(url, **options)
         try:
-            made = cls(backend, serde=serde, allow=allow, strict=strict, share=share, cache_bytes=cache_bytes)
+            made = cls(
+                backend, serde=serde, allow=allow, strict=strict, share=share, cache_bytes=cache_bytes, channel=channel
+            )
         except BaseException:
             backend.close()
             raise
@@ -148,7 +161,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
         `filter` has to match the metadata, `before` names a checkpoint whose id is greater than all that are listed.
         """
-        search = Search(self._tools(), config, filter, before, limit)
+        search = Search(self.tools(), config, filter, before, limit)
         while (plan := search.next_page()) is not None:
             yield from run(self.backend, plan)
 
@@ -161,7 +174,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """The async form of `list`."""
-        search = Search(self._tools(), config, filter, before, limit)
+        search = Search(self.tools(), config, filter, before, limit)
         while (plan := search.next_page()) is not None:
             for found in await arun(self.backend, plan):
                 yield found
@@ -190,7 +203,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         """Store a checkpoint; the checkpoint that the config names is its parent."""
         target = Target(config)
         run(self.backend, self._put(target, config, checkpoint, metadata, new_versions))
-        return reading.config_of(target.thread_id, target.ns, checkpoint["id"])
+        return target.echo(reading.config_of(target.thread_id, target.ns, checkpoint["id"]))
 
     async def aput(
         self,
@@ -202,7 +215,7 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         """The async form of `put`."""
         target = Target(config)
         await arun(self.backend, self._put(target, config, checkpoint, metadata, new_versions))
-        return reading.config_of(target.thread_id, target.ns, checkpoint["id"])
+        return target.echo(reading.config_of(target.thread_id, target.ns, checkpoint["id"]))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -220,22 +233,22 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, and its session when nothing else is in it."""
-        run(self.backend, pruning.delete_thread(self._tools(), thread_name(thread_id)))
+        run(self.backend, pruning.delete_thread(self.tools(), thread_name(thread_id)))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """The async form of `delete_thread`."""
-        await arun(self.backend, pruning.delete_thread(self._tools(), thread_name(thread_id)))
+        await arun(self.backend, pruning.delete_thread(self.tools(), thread_name(thread_id)))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of these runs with their writes, in all threads.
 
         Ancestors from which a remaining checkpoint rebuilds a delta channel stay.
         """
-        run(self.backend, pruning.delete_runs(self._tools(), run_names(run_ids)))
+        run(self.backend, pruning.delete_runs(self.tools(), run_names(run_ids)))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
         """The async form of `delete_for_runs`."""
-        await arun(self.backend, pruning.delete_runs(self._tools(), run_names(run_ids)))
+        await arun(self.backend, pruning.delete_runs(self.tools(), run_names(run_ids)))
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with all its checkpoints and writes to a new one. One that does not exist copies as none."""
@@ -257,22 +270,22 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
     def check(self, thread_id: str) -> Sequence[Problem]:
         """What is not as it should be in the stored form of a thread. Reads all of it; changes nothing."""
-        return run(self.backend, checking.check(self._tools(), thread_name(thread_id)))
+        return run(self.backend, checking.check(self.tools(), thread_name(thread_id)))
 
     async def acheck(self, thread_id: str) -> Sequence[Problem]:
         """The async form of `check`."""
-        return await arun(self.backend, checking.check(self._tools(), thread_name(thread_id)))
+        return await arun(self.backend, checking.check(self.tools(), thread_name(thread_id)))
 
     def collect(self, thread_id: str) -> int:
         """Delete what no checkpoint of a thread refers to any more; how many elements that were.
 
         `prune` and `delete_for_runs` do this themselves.
         """
-        return run(self.backend, collecting.collect(self._tools(), thread_name(thread_id)))
+        return run(self.backend, collecting.collect(self.tools(), thread_name(thread_id)))
 
     async def acollect(self, thread_id: str) -> int:
         """The async form of `collect`."""
-        return await arun(self.backend, collecting.collect(self._tools(), thread_name(thread_id)))
+        return await arun(self.backend, collecting.collect(self.tools(), thread_name(thread_id)))
 
     # -- versions and types
 
@@ -290,11 +303,12 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
     # -- plans
 
-    def _tools(self) -> Tools:
+    def tools(self) -> Tools:
+        """What plans work with on this checkpointer."""
         return Tools(self.serde, self._cache, self._share, _new_branch)
 
     def _get(self, target: Target) -> Plan[CheckpointTuple | None]:
-        tools = self._tools()
+        tools = self.tools()
         found = yield from reading.read(
             tools,
             target.thread,
@@ -305,10 +319,10 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         (stored,) = found.found
         result = reading.as_tuple(tools, target.thread_id, stored, found)
         reading.remember(tools, target.thread, stored, found)
-        return result
+        return echoed(target, result)
 
     def _history(self, target: Target, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:
-        return history.history(self._tools(), target.thread, target.ns, target.checkpoint_id, channels)
+        return history.history(self.tools(), target.thread, target.ns, target.checkpoint_id, channels)
 
     def _put(
         self,
@@ -322,11 +336,10 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             raise ConfigurationError(f"a checkpoint's id is text, not {checkpoint['id']!r}")
         noted = get_checkpoint_metadata(config, metadata)
         turn = not target.ns and noted.get("source") != "loop"
-        run_id = _run_of(noted)
-        touch, first = self._noted.touch(target.partition, run_id, turn)
+        channel = self._channel if not target.ns and self._has_messages(checkpoint, new_versions) else None
+        entry = Entry(self._writing(target), target.thread, run=_run_of(noted), turn=turn, channel=channel)
         given = writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id)
-        incarnation = yield from writing.put(self._tools(), given, touch, first)
-        yield from self._note(target.partition, run_id, incarnation, touch is not None)
+        yield from writing.put(self.tools(), given, entry)
 
     def _put_writes(
         self, target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -336,22 +349,30 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         if not writes:
             return
         run_id = _run_of(get_checkpoint_metadata(config, {}))
-        touch, first = self._noted.touch(target.partition, run_id, False)
-        place = target.thread, target.ns, target.checkpoint_id
-        written = writing.put_writes(self._tools(), *place, writes, task_id, task_path, run_id, touch, first)
-        incarnation = yield from written
-        yield from self._note(target.partition, run_id, incarnation, touch is not None)
+        entry = Entry(self._writing(target), target.thread, run=run_id, turn=False)
+        place = target.ns, target.checkpoint_id
+        yield from writing.put_writes(self.tools(), entry, *place, writes, task_id, task_path, run_id)
 
-    def _note(self, partition: bytes, run_id: str | None, incarnation: bytes, told: bool) -> Plan[None]:
-        if not self._noted.done(partition, run_id, incarnation, told):
-            yield from writing.list_thread(self._noted.tell(partition, run_id))
-            self._noted.done(partition, run_id, incarnation, True)
+    def _writing(self, target: Target) -> Writer:
+        return self.writer._replace(lease=target.lease.encode()) if target.lease else self.writer
+
+    def _has_messages(self, checkpoint: Checkpoint, new_versions: ChannelVersions) -> bool:
+        """Whether the session's messages are written with this checkpoint."""
+        values = checkpoint["channel_values"]
+        given = values.get(START)  # the input of a graph, before its first step
+        if isinstance(given, Mapping) and START in new_versions and self._channel in given:
+            first = given[self._channel]
+            first = first[:1] if isinstance(first, list) else [first]
+            return any(isinstance(each, (BaseMessage, tuple)) or _has_role(each) for each in first)
+        value = values.get(self._channel) if self._channel in new_versions else None
+        return isinstance(value, list) and any(isinstance(each, BaseMessage) for each in value[:1])
 
     def _copy_thread(self, source: str, target: str) -> Plan[None]:
         source, target = thread_name(source), thread_name(target)
         if source == target:
             raise ConfigurationError("a thread cannot be copied onto itself")
-        yield from pruning.copy_thread(self._tools(), source, target)
+        own: list[Op] = [Delete(BORN)]  # a thread, and not a session that somebody has made
+        yield from pruning.copy(self.tools(), keys.session(source), target, self.writer.life, own, os.urandom(16))
 
     def _prune(self, thread_ids: Sequence[str], strategy: str) -> Iterator[Plan[None]]:
         if strategy not in ("keep_latest", "delete"):
@@ -360,15 +381,20 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
             raise ConfigurationError("prune takes a list of thread ids, not one")
         for thread in map(thread_name, thread_ids):
             if strategy == "delete":
-                yield pruning.delete_thread(self._tools(), thread)
+                yield pruning.delete_thread(self.tools(), thread)
             else:
-                yield pruning.keep_latest(self._tools(), thread)
+                yield pruning.keep_latest(self.tools(), thread)
 
 
 def _run_of(metadata: Mapping[str, Any]) -> str | None:
     """The run that a checkpoint or a write is of, when it says so."""
     run_id = metadata.get("run_id")
     return run_id if isinstance(run_id, str) else None
+
+
+def _has_role(given: Any) -> bool:
+    """Whether this is a message in the form of a dict."""
+    return isinstance(given, Mapping) and "content" in given and ("role" in given or "type" in given)
 
 
 def _new_branch() -> int:

@@ -11,6 +11,9 @@ from langchain_core.runnables import RunnableConfig
 from .. import keys
 from ..errors import ConfigurationError
 
+LEASE = "__sessionstore_lease__"
+"""Where a config carries a lease: LangGraph keeps such names out of metadata, and hands them to subgraphs."""
+
 
 class Target:
     """What a config names."""
@@ -26,6 +29,16 @@ class Target:
         self.ns: str = ns or ""
         self.any_ns = ns is None
         self.checkpoint_id = named_checkpoint(config)
+        lease = configurable.get(LEASE)
+        if lease is not None and not (isinstance(lease, str) and lease.isascii()):
+            raise ConfigurationError(f"{LEASE} is what Session.lease gave, not {type(lease).__name__}")
+        self.lease: str = lease or ""
+
+    def echo(self, config: RunnableConfig) -> RunnableConfig:
+        """The config with the lease that this one carried, for whoever goes on from it."""
+        if self.lease:
+            config["configurable"][LEASE] = self.lease
+        return config
 
 
 def _configurable(config: RunnableConfig) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ class Search:
         self._filter = filter or {}
         self._left = limit
         target = Target(config) if config is not None else None
+        self._target = target
         ns = None if target is None or target.any_ns else target.ns
         self._wanted = Wanted(
             ns, target.checkpoint_id if target else None, named_checkpoint(before) if before else None
@@ -56,7 +57,7 @@ class Search:
         fitting = [stored for stored in found.found if self._fits(thread_id, stored)][: self._left]
         if self._left is not None:
             self._left -= len(fitting)
-        return [reading.as_tuple(self._tools, thread_id, stored, found) for stored in fitting]
+        return [echoed(self._target, reading.as_tuple(self._tools, thread_id, stored, found)) for stored in fitting]
 
     def _page_of_threads(self) -> Plan[Sequence[CheckpointTuple]]:
         entries = yield from listing.threads(self._more_threads or b"")
@@ -71,3 +72,12 @@ class Search:
             return True
         metadata: Mapping[str, Any] = reading.load_metadata(self._tools, thread_id, stored)
         return all(metadata.get(name) == value for name, value in self._filter.items())
+
+
+def echoed(target: Target | None, found: CheckpointTuple) -> CheckpointTuple:
+    """The checkpoint, with the lease of the config in those that it names: `update_state` goes on from them."""
+    if target is not None and target.lease:
+        target.echo(found.config)
+        if found.parent_config is not None:
+            target.echo(found.parent_config)
+    return found

@@ -5,6 +5,7 @@
     ("w", ns, checkpoint_id, task, idx)   one pending write; a special one (error, interrupt, resume ...) has idx 0-3
     ("e", branch, n)                      an element: one message of a list, or one large value
     ("b", branch)                         how many elements the branch has ever had
+    ("g",) ("h",)                         what the session's messages have to do with it, see `places`
     ("v",)                                counts the changes to the records
 
 Rule 1: an element is written once. Its slot is not used again, also when garbage collection has taken it.
@@ -21,7 +22,7 @@ from .. import keys
 from ..ops import Run
 
 VERSION = keys.encode("v")
-AREA = tuple(keys.within(kind) for kind in ("b", "c", "e", "i", "v", "w"))
+AREA = tuple(keys.within(kind) for kind in ("b", "c", "e", "g", "h", "i", "v", "w"))
 """Every span of rows that belongs to checkpoints."""
 BRANCHES = keys.below("b")
 ELEMENTS = keys.below("e")

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from .. import keys
 from ..ops import Entries, Page, Plan, Range, must
 from . import layout
+from .places import REGISTRY
 from .reading import Reading, exactly, read
 from .tools import Tools
-from .writing import REGISTRY
 
 PAGE = 100
 

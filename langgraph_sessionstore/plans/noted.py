@@ -1,7 +1,8 @@
-"""Which threads this process has told the list of threads.
+"""What this process knows of sessions that it writes to: whether the list knows them, and how long they live.
 
-Rule: the list hears of a thread before its first row is stored, then once a turn and once a run, not at every step.
-When the partition turns out to have begun anew, somebody has deleted it, and the list has to hear of it again.
+Rule 1: the list hears of a session before its first row is stored, then once a turn and once a run, not at every step.
+        When the partition turns out to have begun anew, somebody has deleted it, and the list has to hear of it again.
+Rule 2: nothing here is the truth. What a write relies on is guarded, or its replies tell that it was wrong.
 """
 
 from __future__ import annotations
@@ -16,38 +17,43 @@ from ..ops import Touch
 _MOST = 10_000
 
 
-class _Note(NamedTuple):
-    run: str | None
-    incarnation: bytes
+class Note(NamedTuple):
+    """What is known of one session."""
+
+    run: str | None = None
+    incarnation: bytes = b""
+    life: bytes | None = None
+    """The row that says how long the session lives; None: for ever."""
+    graph: bool = False
+    """Whether a graph's channel is known to hold the messages."""
 
 
 class Noted:
-    """What was told, of the threads used last."""
+    """What is known of the sessions used last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._notes: OrderedDict[bytes, _Note] = OrderedDict()
+        self._notes: OrderedDict[bytes, Note] = OrderedDict()
 
-    def touch(self, partition: bytes, run: str | None, turn: bool) -> tuple[Touch | None, bool]:
-        """What to tell the list, if anything; and whether this process does so for the first time."""
+    def of(self, partition: bytes) -> Note | None:
+        """What is known of a session; None: nothing, this process has not written to it."""
         with self._lock:
-            note = self._notes.get(partition)
-        if note is not None and not turn and run in (None, note.run):
-            return None, False
-        return self.tell(partition, run), note is None
+            return self._notes.get(partition)
 
-    def tell(self, partition: bytes, run: str | None) -> Touch:
-        """What the list has to hear of a thread."""
-        return Touch(partition, runs=(keys.encode(run),) if run is not None else ())
-
-    def done(self, partition: bytes, run: str | None, incarnation: bytes, told: bool) -> bool:
-        """Something was stored; whether the list was `told`, or knows all it has to."""
+    def note(self, partition: bytes, note: Note) -> None:
+        """Know this of a session from now on."""
         with self._lock:
-            note = self._notes.get(partition)
-            if told:
-                run = run if run is not None or note is None else note.run
-                self._notes[partition] = _Note(run, incarnation)
-                self._notes.move_to_end(partition)
-                if len(self._notes) > _MOST:
-                    self._notes.popitem(last=False)
-            return told or note is None or note.incarnation == incarnation
+            self._notes[partition] = note
+            self._notes.move_to_end(partition)
+            if len(self._notes) > _MOST:
+                self._notes.popitem(last=False)
+
+    def forget(self, partition: bytes) -> None:
+        """Know nothing of a session."""
+        with self._lock:
+            self._notes.pop(partition, None)
+
+
+def touch_of(partition: bytes, run: str | None, ttl: int | None = None) -> Touch:
+    """What the list has to hear of a session that is used."""
+    return Touch(partition, ttl=ttl, runs=(keys.encode(run),) if run is not None else ())

@@ -8,11 +8,11 @@ Rule 2: ancestors are kept from which a remaining checkpoint rebuilds a delta ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import keys
-from ..errors import ConflictError
+from ..errors import ConflictError, SessionExists
 from ..ops import (
     Add,
     Batch,
@@ -30,6 +30,7 @@ from ..ops import (
     Op,
     Page,
     Plan,
+    Put,
     Range,
     Touch,
     call,
@@ -39,10 +40,11 @@ from ..ops import (
 from . import layout, records
 from .cache import Name
 from .collecting import collect
+from .entry import Life, raise_refused
+from .places import GRAPH, HEAD, LIFE, REGISTRY
 from .reading import load_metadata, unpack_write
 from .records import Stored
 from .tools import TRIES, Tools
-from .writing import REGISTRY
 
 RUNS = 100  # threads of a run that are looked up in one trip
 
@@ -57,7 +59,8 @@ def delete_thread(tools: Tools, thread: str) -> Plan[None]:
 
 def _unlist(partition: bytes) -> list[Call]:
     """Calls that take an empty partition away, and off the list. They end at a conflict when it is not empty."""
-    drop = Batch(Expect(keys.TOMBSTONE, False), ExpectEmpty(b"", None), Drop())
+    lo, hi = layout.only(LIFE)  # what says how long it shall live does not make it a session
+    drop = Batch(Expect(keys.TOMBSTONE, False), ExpectEmpty(b"", lo), ExpectEmpty(hi, None), Drop())
     return [Call(partition, drop), Call(REGISTRY, Batch(Forget(partition)))]
 
 
@@ -95,25 +98,39 @@ def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Nam
     return choose
 
 
-def copy_thread(tools: Tools, source: str, target: str) -> Plan[bool]:
-    """Copy all checkpoints and writes to a new thread; whether there was something to copy."""
+def copy(
+    tools: Tools, source: bytes, target: str, life: Life | None, ops: Sequence[Op], op_id: bytes, lift: bool = False
+) -> Plan[bytes | None]:
+    """Copy a partition to a new session, and do this to the copy: its incarnation, or None for nothing to copy.
+
+    It lives for so long; None: its first writer says so. With `lift`, a deleted session with that id is no obstacle.
+    """
     partition = keys.session(target)
     tools.cache.forget(partition)
-    batch = Batch(ExpectEmpty(b"", None), Range(*layout.RECORDS))
-    _, outcome = yield Calls(
-        [Call(REGISTRY, Batch(Touch(partition))), Call(partition, batch, source=keys.session(source))], ordered=True
-    )
+    grave = Expect(keys.TOMBSTONE, False)
+    own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *life.end()])]
+    told = [Call(REGISTRY, Batch(Touch(partition, ttl=life.ttl)))] if life and life.ttl else []
+    for _ in range(TRIES):
+        batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
+        calls = [Call(REGISTRY, Batch(Touch(partition))), Call(partition, batch, source=source), *told]
+        outcome = (yield Calls(calls, ordered=True))[1]
+        if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
+            break
+        (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
+        grave = Expect(keys.TOMBSTONE, False if tombstone is None else etag(tombstone))
     if isinstance(outcome, Conflict):
-        if outcome.guard >= 0:
-            raise ConflictError(f"thread {target!r} exists already: copy to a new one, or delete it first")
-        yield Calls([*_unlist(partition)], ordered=True)
-        return False
-    found = [records.unpack(key, value, target) for key, value in outcome[1]]
+        if outcome.guard < 0:
+            yield Calls([*_unlist(partition)], ordered=True)
+            return None
+        raise_refused(batch.ops[outcome.guard], target, b"")
+        raise SessionExists(f"session {target!r} exists already: choose another id, or delete it first")
+    found = [records.unpack(key, value, target) for key, value in outcome[-1]]
     runs = {load_metadata(tools, target, stored).get("run_id") for stored in found}
     names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
     if names:
         yield from must(REGISTRY, Touch(partition, runs=names))
-    return True
+    incarnation: bytes = outcome[-2]
+    return incarnation
 
 
 def _retain(
@@ -153,7 +170,8 @@ def _retain(
             continue
         yield from collect(tools, thread)
         if not kept:
-            rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), Delete(layout.VERSION))
+            gone_with_them = (layout.VERSION, GRAPH, HEAD)
+            rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), *map(Delete, gone_with_them))
             yield Calls([Call(partition, rest), *_unlist(partition)], ordered=True)
         return
     raise ConflictError(f"thread {thread!r} is too busy: it was changed each time before it could be pruned")

@@ -162,10 +162,13 @@ def _decode(thread: str, rows: dict[bytes, bytes], absent: Sequence[Slice]) -> l
 # -- from what is stored to what LangGraph takes
 
 
-def remember(tools: Tools, thread: str, stored: Stored, reading: Reading) -> None:
-    """Remember a checkpoint that was read, for a writer who goes on from it. `as_tuple` comes first."""
-    values = stored.record.values.items()
-    digests = {channel: channels.digest(value, reading.elements) for channel, value in values if value.parts}
+def remember(tools: Tools, thread: str, stored: Stored, reading: Reading, only: str | None = None) -> None:
+    """Remember a checkpoint that was read, for a writer who goes on from it: all channels, or one.
+
+    What is remembered has been loaded before.
+    """
+    values = {channel: value for channel, value in stored.record.values.items() if only in (None, channel)}
+    digests = {channel: channels.digest(value, reading.elements) for channel, value in values.items() if value.parts}
     tools.cache.learn(keys.session(thread), reading.incarnation, [Base(stored, digests, tools.serde)])
 
 

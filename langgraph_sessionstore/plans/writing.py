@@ -18,35 +18,17 @@ from langgraph.checkpoint.serde.types import TASKS
 
 from .. import codec, keys
 from ..errors import ConflictError, SessionStoreError, Unstorable
-from ..ops import (
-    Add,
-    Batch,
-    Call,
-    Calls,
-    Conflict,
-    Expect,
-    Get,
-    Op,
-    Outcome,
-    Plan,
-    Put,
-    PutNew,
-    Range,
-    Row,
-    Touch,
-    etag,
-    must,
-)
+from ..ops import Add, Conflict, Expect, Op, Plan, Put, PutNew, Range, Row, etag, must
 from . import channels, layout, records
 from .cache import Base, Element
 from .channels import Draft
+from .entry import Entry
 from .layout import Slice, Tail
 from .reading import exactly
 from .records import Record, Stored, Typed, Value
 from .tools import TRIES, Tools, pack_typed
 from .versions import Versions
 
-REGISTRY = keys.registry("session")
 SCAN = 100  # records that are looked through in one trip
 
 
@@ -65,21 +47,38 @@ class Input(NamedTuple):
         return keys.session(self.thread)
 
 
-def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[bytes]:
-    """Store a checkpoint: the incarnation. `touch` lists the thread, when it is the `first` time before the rest."""
+class Beside(NamedTuple):
+    """What else has to hold, and to happen, in the step that stores a checkpoint."""
+
+    guards: Sequence[Op]
+    ops: Sequence[Op]
+    op_id: bytes
+
+
+def put(tools: Tools, given: Input, entry: Entry, beside: Beside | None = None) -> Plan[bool]:
+    """Store a checkpoint; False when a guard of `beside` failed, and nothing was stored."""
     versions = records.plain_versions(given.checkpoint["channel_versions"])
     moved: set[int] = set()
     for _ in range(TRIES):
         base = tools.cache.base(given.partition, (given.ns, given.parent)) if given.parent else None
         kept = yield from _kept(given, versions, base)
         attempt = _Attempt(tools, given, versions, base, kept, moved)
-        batch = attempt.batch()
-        outcome = yield from _send(given.partition, batch, touch, first)
+        guards, ops = attempt.operations()
+        if beside is None:
+            # Sent again after it was applied, it would meet its own branches and take another: the same checkpoint, and
+            # some elements for the next collection. Better than not to know.
+            outcome = yield from entry.send(guards, ops, repeatable=True)
+        else:
+            own = [*beside.guards, *guards]
+            outcome = yield from entry.send(own, [*ops, *beside.ops], op_id=beside.op_id)
+            if isinstance(outcome, Conflict):
+                if outcome.guard < len(beside.guards):
+                    return False
+                outcome = Conflict(outcome.guard - len(beside.guards))
         if not isinstance(outcome, Conflict):
-            incarnation: bytes = outcome[-1]
-            attempt.learn(incarnation)
-            return incarnation
-        failed = batch.ops[outcome.guard]
+            attempt.learn(entry.incarnation)
+            return True
+        failed = guards[outcome.guard]
         if isinstance(failed, Expect) and failed.key in attempt.tails:
             moved.add(attempt.tails[failed.key])
         elif given.parent:
@@ -89,18 +88,17 @@ def put(tools: Tools, given: Input, touch: Touch | None, first: bool) -> Plan[by
 
 def put_writes(
     tools: Tools,
-    thread: str,
+    entry: Entry,
     ns: str,
     checkpoint_id: str,
     writes: Sequence[tuple[str, Any]],
     task_id: str,
     task_path: str,
     run: str | None,
-    touch: Touch | None,
-    first: bool,
-) -> Plan[bytes]:
-    """Store what a task wrote: the incarnation. What it wrote before stays, except to the special channels."""
+) -> Plan[None]:
+    """Store what a task wrote. What it wrote before stays, except to the special channels."""
     ops: dict[bytes, Op] = {}
+    thread = entry.session_id
     for number, (channel, value) in enumerate(writes):
         index = WRITES_IDX_MAP.get(channel, number)
         key = layout.write(ns, checkpoint_id, task_id, index)
@@ -108,34 +106,7 @@ def put_writes(
         row = codec.pack([channel, type_, data, task_path, run])
         ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
     # sent again after a broken connection, it changes nothing that a later call of this task has not replaced
-    batch = Batch(*ops.values(), Get(keys.INCARNATION), repeatable=True)
-    outcome = yield from _send(keys.session(thread), batch, touch, first)
-    assert not isinstance(outcome, Conflict)  # there was no guard
-    incarnation: bytes = outcome[-1]
-    return incarnation
-
-
-def list_thread(touch: Touch) -> Plan[None]:
-    """Tell the list of a thread by itself."""
-    yield from must(REGISTRY, touch)
-
-
-def _send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:
-    """Apply a batch, and list the thread beside it: before it when it is the `first`.
-
-    The list is a hint, so the batch alone decides how it ends.
-    """
-    calls = [Call(partition, batch)]
-    if touch is not None:
-        calls.insert(0, Call(REGISTRY, Batch(touch)))
-    try:
-        return (yield Calls(calls, ordered=first and touch is not None))[-1]
-    except SessionStoreError as exc:
-        answer = exc.answers[-1] if exc.answers and len(exc.answers) > 1 else exc
-        if isinstance(answer, SessionStoreError):
-            raise answer from (exc if answer is not exc else exc.__cause__)
-        outcome: Outcome = answer
-        return outcome
+    yield from entry.send((), list(ops.values()), repeatable=True)
 
 
 class _Attempt:
@@ -172,8 +143,8 @@ class _Attempt:
             raise Unstorable(f"a checkpoint of thread {given.thread!r} has more than {records.ITEMS} items in all")
         self.record = self._record(versions, values)
 
-    def batch(self) -> Batch:
-        """Everything that has to happen at once."""
+    def operations(self) -> tuple[list[Op], list[Op]]:
+        """The guards, and everything that has to happen at once."""
         key = self.record.key
         if self.base and self.shares:
             self.guards.append(Expect(self.base.record.key, self.base.stored.etag))
@@ -187,9 +158,7 @@ class _Attempt:
         ops.append(Put(key, self.packed))
         if self.given.ns:
             ops.append(PutNew(layout.index(self.given.ns, self.record.id), b""))
-        # Sent again after it was applied, it would meet its own branches and take another: the same checkpoint, and
-        # some elements for the next collection. Better than not to know.
-        return Batch(*self.guards, *ops, Add(layout.VERSION, 1), Get(keys.INCARNATION), repeatable=True)
+        return self.guards, [*ops, Add(layout.VERSION, 1)]
 
     def learn(self, incarnation: bytes) -> None:
         """Remember what was stored, for the next step."""

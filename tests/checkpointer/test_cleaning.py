@@ -12,7 +12,7 @@ from support.savers import Saver, checkpoint, config
 from langgraph_sessionstore import keys, run
 from langgraph_sessionstore.ops import Get, Put, Range, Tally, must
 from langgraph_sessionstore.plans import layout, pruning
-from langgraph_sessionstore.plans.writing import REGISTRY
+from langgraph_sessionstore.plans.places import REGISTRY
 
 Make = Callable[..., Saver]
 ALL = (b"", b"\xff")
@@ -206,7 +206,7 @@ def test_what_is_deleted_while_it_is_pruned_does_not_come_back(saver: Saver, thr
         place = saver.put(place, checkpoint({"a": step}), {"source": "loop", "step": step, "run_id": f"{thread} run"})
     checkpointer = saver.checkpointer
     backend = checkpointer.backend
-    tools = checkpointer._tools()
+    tools = checkpointer.tools()
     gone = {f"{thread} run"}
     plan = pruning.keep_latest(tools, thread) if way == "prune" else pruning.delete_runs(tools, gone)
     request = next(plan)

@@ -1,0 +1,453 @@
+"""`SessionManager`: sessions on one backend, and the adapters that share it.
+
+Rule: a thread of a graph is a session, and a session is one partition. So what a graph begins is listed here, and what
+is deleted here is gone for the graph.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from . import transfer
+from .adapters.checkpointer import CACHE_BYTES, SessionCheckpointer
+from .backends import open_backend
+from .backends.base import Backend
+from .drive import arun, run
+from .errors import ConfigurationError, SessionExists
+from .info import SessionInfo, SessionPage
+from .memory import SessionMemory
+from .ops import Append, Op, Plan, Put
+from .plans import sessions
+from .plans.details import Born, Details, Summary, pack_born, pack_details, pack_summary
+from .plans.editing import pack_message
+from .plans.entry import Life
+from .plans.given import GivenMessage, as_id, as_messages, as_metadata, as_text
+from .plans.places import BORN, DETAILS, LOG, SUMMARY
+from .session import Session
+from .session.common import Common, Duration, as_milliseconds, now
+from .session.handle import Progress, _new_id
+from .usage import Price, as_prices
+
+if TYPE_CHECKING:
+    from .adapters.chat_history import SessionChatHistory
+
+PAGE = 50
+_SCANNED = 10  # pages that one call looks through for metadata that fits
+
+
+class SessionManager:
+    """Sessions on one backend: `with SessionManager.from_url("redis://localhost:6379") as manager:`.
+
+    One object serves sync and async callers, threads and event loops. `backend` stays yours; `from_url` opens one
+    that is closed with the manager.
+
+    ttl           how long sessions live that do not say so themselves, in seconds or as a timedelta; None: for ever
+    sliding       whether that is counted from the last use (True) or from the creation
+    undo          how many operations of a session can be undone
+    prices        what models cost: `{"model": Price(input, output)}`, for a million tokens
+    channel       where graphs keep the messages
+    tombstone     for how long a deleted session refuses what late writers bring, in seconds
+    serde, allow, strict, share, cache_bytes    see `SessionCheckpointer`
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        ttl: Duration | None = None,
+        sliding: bool = True,
+        undo: int = 50,
+        prices: Mapping[str, Price | tuple[float, ...]] | None = None,
+        channel: str = "messages",
+        tombstone: Duration = 3600,
+        serde: SerializerProtocol | None = None,
+        allow: Iterable[type | tuple[str, ...]] = (),
+        strict: bool | None = None,
+        share: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        if not isinstance(backend, Backend):
+            raise ConfigurationError(
+                f"a manager stands on a backend, not on {type(backend).__name__}; for a URL there is "
+                "SessionManager.from_url(url)"
+            )
+        if isinstance(undo, bool) or not isinstance(undo, int) or not 0 <= undo <= 10_000:
+            raise ConfigurationError(f"undo is a number of operations, from 0 to 10,000, not {undo!r:.80}")
+        life = Life(0 if ttl is None else as_milliseconds(ttl, "ttl"), sliding)
+        self._checkpointer = SessionCheckpointer(
+            backend, serde=serde, allow=allow, strict=strict, share=share, cache_bytes=cache_bytes, channel=channel
+        )
+        if life.ttl:
+            self._checkpointer.writer = self._checkpointer.writer._replace(life=life)
+        self._common = Common(
+            self._checkpointer,
+            life=life,
+            depth=undo,
+            stays=as_milliseconds(tombstone, "tombstone"),
+            prices=as_prices(prices),
+        )
+        self._owned = False
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str | os.PathLike[str],
+        *,
+        ttl: Duration | None = None,
+        sliding: bool = True,
+        undo: int = 50,
+        prices: Mapping[str, Price | tuple[float, ...]] | None = None,
+        channel: str = "messages",
+        tombstone: Duration = 3600,
+        serde: SerializerProtocol | None = None,
+        allow: Iterable[type | tuple[str, ...]] = (),
+        strict: bool | None = None,
+        share: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+        **options: Any,
+    ) -> SessionManager:
+        """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it."""
+        backend = open_backend(url, **options)
+        try:
+            manager = cls(
+                backend,
+                ttl=ttl,
+                sliding=sliding,
+                undo=undo,
+                prices=prices,
+                channel=channel,
+                tombstone=tombstone,
+                serde=serde,
+                allow=allow,
+                strict=strict,
+                share=share,
+                cache_bytes=cache_bytes,
+            )
+        except BaseException:
+            backend.close()
+            raise
+        manager._owned = True
+        return manager
+
+    def close(self) -> None:
+        """Close the backend, when `from_url` opened it."""
+        if self._owned:
+            self.backend.close()
+
+    async def aclose(self) -> None:
+        """The async form of `close`."""
+        if self._owned:
+            await self.backend.aclose()
+
+    def __enter__(self) -> SessionManager:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> SessionManager:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    # -- what shares the backend
+
+    @property
+    def backend(self) -> Backend:
+        """Where all of it lies."""
+        return self._common.backend
+
+    @property
+    def checkpointer(self) -> SessionCheckpointer:
+        """For graphs: `builder.compile(checkpointer=manager.checkpointer)`."""
+        return self._checkpointer
+
+    def history(self, session_id: str) -> SessionChatHistory:
+        """The messages of a session as LangChain's chat history; the session begins with the first message."""
+        from .adapters.chat_history import SessionChatHistory
+
+        return SessionChatHistory(self._loose(session_id))
+
+    def memory(self) -> SessionMemory:
+        """The messages of all sessions: `append(id, message)`, `load(id)`, `clear(id)`."""
+        return SessionMemory(self._loose)
+
+    # -- one session
+
+    def create_session(
+        self,
+        session_id: str | None = None,
+        *,
+        title: str | None = None,
+        system: str | None = None,
+        messages: Iterable[GivenMessage] = (),
+        summary: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl: Duration | None = None,
+        sliding: bool | None = None,
+        exist_ok: bool = False,
+    ) -> Session:
+        """Begin a session. `SessionExists` when there is one with this id; with `exist_ok` it is returned as it is."""
+        details = Details(as_text(title, "a title"), as_text(system, "a system prompt"), as_metadata(metadata))
+        given = as_messages(messages), as_text(summary, "a summary"), self._common.lifetime(ttl, sliding)
+        return run(self.backend, self._create(_new_id(session_id), details, *given, exist_ok))
+
+    async def acreate_session(
+        self,
+        session_id: str | None = None,
+        *,
+        title: str | None = None,
+        system: str | None = None,
+        messages: Iterable[GivenMessage] = (),
+        summary: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl: Duration | None = None,
+        sliding: bool | None = None,
+        exist_ok: bool = False,
+    ) -> Session:
+        """The async form of `create_session`."""
+        details = Details(as_text(title, "a title"), as_text(system, "a system prompt"), as_metadata(metadata))
+        given = as_messages(messages), as_text(summary, "a summary"), self._common.lifetime(ttl, sliding)
+        return await arun(self.backend, self._create(_new_id(session_id), details, *given, exist_ok))
+
+    def get_session(self, session_id: str) -> Session | None:
+        """A session that is there; None when there is none."""
+        return run(self.backend, self._get(as_id(session_id)))
+
+    async def aget_session(self, session_id: str) -> Session | None:
+        """The async form of `get_session`."""
+        return await arun(self.backend, self._get(as_id(session_id)))
+
+    def delete_session(self, session_id: str) -> bool:
+        """Delete a session with everything that belongs to it, in one step; whether it was there.
+
+        For an hour (`tombstone`) nobody brings it back by writing to it, such as a graph that still runs.
+        """
+        return run(self.backend, sessions.delete(self._common.chance, as_id(session_id), self._common.stays))
+
+    async def adelete_session(self, session_id: str) -> bool:
+        """The async form of `delete_session`."""
+        return await arun(self.backend, sessions.delete(self._common.chance, as_id(session_id), self._common.stays))
+
+    # -- many sessions
+
+    def list_sessions(
+        self,
+        *,
+        by: Literal["created", "updated"] = "created",
+        descending: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = PAGE,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """A page of sessions, by creation or last activity; `filter` has to match the metadata.
+
+        `page.cursor` is where the next page begins. With a filter a page may be short, and yet not be the last.
+        """
+        return run(self.backend, self._list(by, descending, filter, limit, cursor))
+
+    async def alist_sessions(
+        self,
+        *,
+        by: Literal["created", "updated"] = "created",
+        descending: bool = False,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = PAGE,
+        cursor: str | None = None,
+    ) -> SessionPage:
+        """The async form of `list_sessions`."""
+        return await arun(self.backend, self._list(by, descending, filter, limit, cursor))
+
+    def iter_sessions(
+        self,
+        *,
+        by: Literal["created", "updated"] = "created",
+        descending: bool = False,
+        filter: Mapping[str, Any] | None = None,
+    ) -> Iterator[SessionInfo]:
+        """All sessions, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.list_sessions(by=by, descending=descending, filter=filter, cursor=cursor)
+            yield from page
+            if (cursor := page.cursor) is None:
+                return
+
+    async def aiter_sessions(
+        self,
+        *,
+        by: Literal["created", "updated"] = "created",
+        descending: bool = False,
+        filter: Mapping[str, Any] | None = None,
+    ) -> AsyncIterator[SessionInfo]:
+        """The async form of `iter_sessions`."""
+        cursor: str | None = None
+        while True:
+            page = await self.alist_sessions(by=by, descending=descending, filter=filter, cursor=cursor)
+            for info in page:
+                yield info
+            if (cursor := page.cursor) is None:
+                return
+
+    def count_sessions(self, *, filter: Mapping[str, Any] | None = None) -> int:
+        """How many sessions there are; with a filter all of them are looked at."""
+        if filter:
+            return sum(1 for _ in self.iter_sessions(filter=filter))
+        return run(self.backend, sessions.count())
+
+    async def acount_sessions(self, *, filter: Mapping[str, Any] | None = None) -> int:
+        """The async form of `count_sessions`."""
+        if filter:
+            return len([info async for info in self.aiter_sessions(filter=filter)])
+        return await arun(self.backend, sessions.count())
+
+    def delete_sessions(
+        self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
+    ) -> int:
+        """Delete the sessions with this metadata, or not used since then (or for so long), or both; how many."""
+        deleted, cursor, before = 0, b"", self._before(filter, older_than)
+        while True:
+            count, cursor = run(self.backend, self._delete_page(filter or {}, before, cursor))
+            deleted += count
+            if not cursor:
+                return deleted
+
+    async def adelete_sessions(
+        self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
+    ) -> int:
+        """The async form of `delete_sessions`."""
+        deleted, cursor, before = 0, b"", self._before(filter, older_than)
+        while True:
+            count, cursor = await arun(self.backend, self._delete_page(filter or {}, before, cursor))
+            deleted += count
+            if not cursor:
+                return deleted
+
+    # -- from another storage
+
+    def from_dict(self, data: Mapping[str, Any], *, session_id: str | None = None) -> Session:
+        """The session that `Session.to_dict` took; under another id when one is given."""
+        return run(self.backend, self._arrive(transfer.of_dict(data), session_id, None))
+
+    async def afrom_dict(self, data: Mapping[str, Any], *, session_id: str | None = None) -> Session:
+        """The async form of `from_dict`."""
+        return await arun(self.backend, self._arrive(transfer.of_dict(data), session_id, None))
+
+    def import_(
+        self, file: str | os.PathLike[str], *, session_id: str | None = None, progress: Progress | None = None
+    ) -> Session:
+        """The session that `Session.export` wrote to a file; it is there when it has arrived as a whole."""
+        return run(self.backend, self._arrive(transfer.of_file(file), session_id, progress))
+
+    async def aimport_(
+        self, file: str | os.PathLike[str], *, session_id: str | None = None, progress: Progress | None = None
+    ) -> Session:
+        """The async form of `import_`."""
+        return await arun(self.backend, self._arrive(transfer.of_file(file), session_id, progress))
+
+    # -- plans
+
+    def _loose(self, session_id: str) -> Session:
+        """A handle for whichever session has this id, and for a new one when something is written."""
+        return Session(self._common, as_id(session_id), None)
+
+    def _create(
+        self, session_id: str, details: Details, messages: list[Any], summary: str | None, life: Life, exist_ok: bool
+    ) -> Plan[Session]:
+        desk, moment = self._common.desk(session_id), now()
+        ops: list[Op] = [Put(BORN, pack_born(Born(moment, None)))]
+        row = pack_details(desk.tools, details)
+        ops += [Put(DETAILS, row)] if row is not None else []
+        ops += [Put(SUMMARY, pack_summary(Summary(summary)) or b"")] if summary is not None else []
+        ops += [Append(LOG, pack_message(desk, message)) for message in messages]
+        incarnation = yield from sessions.create(desk, life, ops, moment)
+        if incarnation is not None:
+            return Session(self._common, session_id, incarnation)
+        there = (yield from self._get(session_id)) if exist_ok else None
+        if there is None:
+            raise SessionExists(f"session {session_id!r} exists already: get_session() it, or pass exist_ok=True")
+        return there
+
+    def _get(self, session_id: str) -> Plan[Session | None]:
+        found = yield from sessions.describe(self._checkpointer.tools(), session_id)
+        return Session(self._common, session_id, found.incarnation) if found else None
+
+    def _list(
+        self,
+        by: Literal["created", "updated"],
+        descending: bool,
+        filter: Mapping[str, Any] | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Plan[SessionPage]:
+        if by not in ("created", "updated"):
+            raise ConfigurationError(f"sessions are listed by 'created' or 'updated', not by {by!r:.80}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise ConfigurationError(f"limit is a number from 1 to 1000, not {limit!r:.80}")
+        wanted, after = as_metadata(filter), _position(cursor, by)
+        infos: list[SessionInfo] = []
+        for _ in range(_SCANNED if wanted else 1):
+            left = limit - len(infos)
+            found = yield from sessions.page(
+                self._checkpointer.tools(),
+                by,
+                descending,
+                after,
+                left,
+                wanted,
+                now(),
+            )
+            infos += found.infos
+            after = found.cursor
+            if not after or len(infos) == limit:
+                break
+        return SessionPage(infos, base64.urlsafe_b64encode(after).decode("ascii") if after else None)
+
+    def _before(self, filter: Mapping[str, Any] | None, older_than: Duration | datetime | None) -> int | None:
+        """The moment before which sessions were last used that shall go."""
+        if not as_metadata(filter) and older_than is None:
+            raise ConfigurationError("delete_sessions needs a filter or older_than=; older_than=0 takes all")
+        if older_than is None:
+            return None
+        if isinstance(older_than, datetime):
+            moment = older_than if older_than.tzinfo else older_than.astimezone()
+            return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(milliseconds=1))
+        return now() - as_milliseconds(older_than, "older_than")
+
+    def _delete_page(self, filter: Mapping[str, Any], before: int | None, cursor: bytes) -> Plan[tuple[int, bytes]]:
+        tools = self._checkpointer.tools()
+        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
+        chosen = [
+            info.id for info, active in zip(page.infos, page.actives, strict=True) if before is None or active <= before
+        ]
+        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays)
+        done = before is not None and any(active > before for active in page.actives)
+        return deleted, b"" if done else page.cursor
+
+    def _arrive(self, arrival: transfer.Arrival, session_id: str | None, progress: Progress | None) -> Plan[Session]:
+        name = arrival.session_id if session_id is None else as_id(session_id)
+        incarnation = yield from transfer.arriving(self._common.desk(name), arrival, progress)
+        if incarnation is None:
+            raise ConfigurationError("an exported session without any row cannot be taken")
+        return Session(self._common, name, incarnation)
+
+
+def _position(cursor: str | None, by: str) -> bytes:
+    """Where a page begins, from the cursor of the one before."""
+    if cursor is None:
+        return b""
+    try:
+        position = base64.urlsafe_b64decode(cursor)
+    except (TypeError, ValueError, binascii.Error) as exc:
+        raise ConfigurationError("this is no cursor of list_sessions") from exc
+    if position[:1] != {"created": b"c", "updated": b"a"}[by] or b"\0" in position:
+        raise ConfigurationError("this cursor is of a list in another order")
+    return position

@@ -1,0 +1,132 @@
+"""What a session holds that can be edited, as it was read in one atomic step.
+
+Rule: its messages have one source. Without a graph's channel that is the log; with one it is the newest checkpoint of
+the root namespace, which is read in the same step when this process knows of it, else in a second.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from langchain_core.messages import BaseMessage
+
+from .. import keys
+from ..errors import CorruptData, SessionError
+from ..ops import Get, Op, Range, Row, must
+from ..ops import Plan as Plan
+from . import order, reading
+from .desk import Desk
+from .places import DETAILS, GRAPH, HEAD, LOG, MESSAGES, ORDER, REDO, SUMMARY, UNDONE
+from .reading import Reading, load_value
+from .records import Stored
+from .tools import unpack_typed
+
+
+class Contents(NamedTuple):
+    """The rows of a session, as they were."""
+
+    incarnation: bytes | None
+    """None: there is no session."""
+    channel: str | None
+    """Of the graph that holds the messages; None: the log does."""
+    size: bytes | None
+    order: bytes | None
+    summary: bytes | None
+    details: bytes | None
+    head: bytes | None
+    log: dict[bytes, bytes]
+    """The messages of the log, when asked for."""
+    undone: list[Row]
+    redo: list[Row]
+    """What can be undone and redone, when asked for."""
+    latest: Stored | None
+    """The newest checkpoint of the root namespace, in a graph's session."""
+    reading: Reading | None
+
+
+def read(desk: Desk, *, messages: bool = True, history: bool = False) -> Plan[Contents]:
+    """Read a session. Without `messages`, a log's are left out; with `history`, what can be undone comes along."""
+    asked: list[Op] = [Get(keys.TOMBSTONE), Get(GRAPH), Get(LOG), Get(ORDER), Get(SUMMARY), Get(DETAILS), Get(HEAD)]
+    asked += [Range(*MESSAGES)] if messages else []
+    asked += [Range(*UNDONE), Range(*REDO)] if history else []
+    asked.insert(0, Get(keys.INCARNATION))
+    note = desk.writer.noted.of(desk.partition)
+    found: Reading | None = None
+    replies: list[Any] = []
+    if note is None or not note.graph:
+        replies = yield from must(desk.partition, *asked)
+    if not replies or replies[2] is not None:
+        found = yield from reading.read(desk.tools, desk.session_id, reading.latest(""), also=asked)
+        replies = found.also
+    incarnation, tombstone, graph, size, order_, summary, details, head, *lists = replies
+    desk.check(incarnation, tombstone)
+    return Contents(
+        incarnation,
+        None if graph is None else channel_of(graph, desk.session_id),
+        size,
+        order_,
+        summary,
+        details,
+        head,
+        dict(lists.pop(0)) if messages else {},
+        lists[0] if history else [],
+        lists[1] if history else [],
+        found.found[0] if found is not None and found.found else None,
+        found,
+    )
+
+
+def channel_of(stored: bytes, session_id: str) -> str:
+    """The channel that holds the messages, from its row."""
+    try:
+        return stored.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as exc:
+        raise CorruptData(f"the name of the messages' channel in session {session_id!r} is damaged") from exc
+
+
+def count(desk: Desk, contents: Contents) -> int:
+    """How many messages there are."""
+    if contents.channel is None:
+        return order.length(contents.order, contents.size, desk.session_id)
+    return len(graph_messages(desk, contents))
+
+
+def graph_messages(desk: Desk, contents: Contents) -> list[BaseMessage]:
+    """The messages in the newest checkpoint; the caller's own."""
+    channel, stored, found = contents.channel, contents.latest, contents.reading
+    if channel is None or stored is None or found is None or channel not in stored.record.versions:
+        return []
+    place = f"channel {channel!r} of checkpoint {stored.record.id!r} of session {desk.session_id!r}"
+    if channel not in stored.record.values:
+        if any(name.startswith("counters_since_delta") for name in _metadata(desk, stored)):
+            raise SessionError(f"{place} is kept as changes only: read and edit it through the graph")
+        return []
+    messages = load_value(desk.tools, stored.record.values[channel], found.elements, place)
+    if not isinstance(messages, list) or not all(isinstance(message, BaseMessage) for message in messages):
+        raise SessionError(f"{place} is no list of messages any more: read and edit it through the graph")
+    if (
+        desk.tools.cache.base(desk.partition, ("", stored.record.id)) is None
+    ):  # else more is remembered than is known here
+        reading.remember(desk.tools, desk.session_id, stored, found, channel)
+    return messages
+
+
+def _metadata(desk: Desk, stored: Stored) -> Any:
+    return reading.load_metadata(desk.tools, desk.session_id, stored)
+
+
+def log_numbers(desk: Desk, contents: Contents) -> list[int]:
+    """The numbers of the log's messages, in order."""
+    size = order.size_of(contents.size, desk.session_id)
+    return order.unpack(contents.order, desk.session_id).numbers(size)
+
+
+def load_message(desk: Desk, number: int, stored: bytes | None) -> BaseMessage:
+    """A message of the log from its row."""
+    place = f"message {number} in the log of session {desk.session_id!r}"
+    if stored is None:
+        raise CorruptData(f"{place} is missing")
+    message = reading.load_typed(desk.tools, unpack_typed(stored, place), place)
+    if not isinstance(message, BaseMessage):
+        raise CorruptData(f"{place} is no message")
+    return message

@@ -1,0 +1,231 @@
+"""How a write enters a session: what it has to expect, what it tells the list, how long the session lives after it.
+
+Rule 1: whoever writes to a session enters here. So a session that was deleted does not come back, a worker whose lease
+        is lost stores nothing, and a session that lives as long as it is used has its end moved by the write itself.
+Rule 2: it costs no trip: guards and additions ride in the write's own batch, and the list is told beside it. A second
+        trip is needed when this process does not know yet how long the session lives.
+Rule 3: the list is a hint, so the batch alone decides how a write ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .. import codec, keys
+from ..errors import (
+    ConflictError,
+    CorruptData,
+    LeaseHeld,
+    LeaseLost,
+    MessagesElsewhere,
+    SessionDeleted,
+    SessionNotFound,
+    SessionStoreError,
+)
+from ..ops import (
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Expect,
+    ExpectLease,
+    Expire,
+    Forget,
+    Get,
+    Op,
+    Outcome,
+    Plan,
+    Put,
+    PutNew,
+    Touch,
+    etag,
+    must,
+)
+from . import order
+from .noted import Note, Noted, touch_of
+from .places import GRAPH, LIFE, LOG, ORDER, REGISTRY
+from .tools import TRIES
+
+
+class Life(NamedTuple):
+    """How long a session lives: so many milliseconds (0: for ever) from its creation, or from its last use."""
+
+    ttl: int = 0
+    sliding: bool = True
+
+    def pack(self) -> bytes:
+        return codec.pack(list(self))
+
+    def end(self) -> list[Op]:
+        """What sets the end of a session that is used now."""
+        return [Expire(ttl=self.ttl)] if self.ttl else []
+
+
+FOREVER = Life()
+
+
+def unpack_life(stored: bytes | None, session_id: str) -> Life:
+    """How long a session lives, from its row."""
+    if stored is None:
+        return FOREVER
+    place = f"the lifetime of session {session_id!r}"
+    fields = codec.unpack(stored, place)
+    if not (isinstance(fields, list) and len(fields) == 2 and type(fields[0]) is int and 0 <= fields[0] < 1 << 46):
+        raise CorruptData(f"{place} is damaged")
+    return Life(fields[0], bool(fields[1]))
+
+
+class Writer(NamedTuple):
+    """Who writes: what is known in its process, for how long new sessions live, with which lease, in which life."""
+
+    noted: Noted
+    life: Life | None = None
+    """Of sessions that begin with this write; None: for ever."""
+    lease: bytes = b""
+    incarnation: bytes | None = None
+    """The session has to be this one still; None: whichever there is, and a new one if there is none."""
+
+
+class Entry:
+    """One write to a session, on its way in."""
+
+    def __init__(
+        self, writer: Writer, session_id: str, *, run: str | None = None, turn: bool = True, channel: str | None = None
+    ) -> None:
+        self.session_id = session_id
+        self.partition = keys.session(session_id)
+        self.incarnation = b""
+        """Of the session, when the write was done."""
+        self._writer = writer
+        self._run = run
+        self._turn = turn
+        self._channel = channel
+        """The channel with the session's messages, when the write holds it."""
+
+    def send(
+        self, guards: Sequence[Op], ops: Sequence[Op], *, op_id: bytes | None = None, repeatable: bool = False
+    ) -> Plan[Outcome]:
+        """Do it: the replies of guards and ops, or the conflict of one of these guards."""
+        noted = self._writer.noted
+        log_is_empty: list[Op] = [Expect(LOG, False)]
+        for _ in range(TRIES):
+            note = noted.of(self.partition)
+            own, more = self._demands(note, log_is_empty)
+            # in front of the operations, whose replies are counted from the end
+            batch = Batch(
+                *own, *guards, *more, *ops, Get(keys.INCARNATION), Get(LIFE), op_id=op_id, repeatable=repeatable
+            )
+            touch = self._touch(note)
+            outcome = yield from send(self.partition, batch, touch, note is None)
+            if isinstance(outcome, Conflict):
+                if outcome.guard >= len(own):
+                    return Conflict(outcome.guard - len(own))
+                log_is_empty = yield from self._refused(batch.ops[outcome.guard], note, log_is_empty)
+                continue
+            self.incarnation, life = outcome[-2:]
+            yield from self._learn(note, life, touch is not None, any(isinstance(op, Expire) for op in more))
+            return [*outcome[len(own) : len(own) + len(guards)], *outcome[-2 - len(ops) : -2]]
+        raise ConflictError(f"session {self.session_id!r} was changed each time before it could be written to")
+
+    def _demands(self, note: Note | None, log_is_empty: Sequence[Op]) -> tuple[list[Op], list[Op]]:
+        """What the session has to be like, and what is done beside the write."""
+        writer = self._writer
+        own: list[Op] = [Expect(keys.TOMBSTONE, False)]
+        if writer.incarnation is not None:
+            own.append(Expect(keys.INCARNATION, etag(writer.incarnation)))
+        own.append(ExpectLease(writer.lease))
+        more: list[Op] = []
+        if note is None and writer.life is not None and writer.incarnation is None:
+            own.append(Expect(LIFE, False))
+            more += [Put(LIFE, writer.life.pack()), *writer.life.end()]
+        elif note is not None and (life := unpack_life(note.life, self.session_id)).ttl and life.sliding:
+            own.append(Expect(LIFE, etag(note.life or b"")))
+            more += life.end()
+        if self._channel is not None and note is not None and note.graph:
+            own.append(Expect(GRAPH, True))
+        elif self._channel is not None:
+            own += log_is_empty
+            more.append(PutNew(GRAPH, self._channel.encode("utf-8", "surrogatepass")))
+        return own, more
+
+    def _touch(self, note: Note | None) -> Touch | None:
+        """What the list has to hear, if anything."""
+        life = unpack_life(note.life, self.session_id) if note else self._writer.life or FOREVER
+        ttl = life.ttl if life.ttl and (note is None or life.sliding) else None
+        if note is not None and ttl is None and not self._turn and self._run in (None, note.run):
+            return None
+        return touch_of(self.partition, self._run, ttl)
+
+    def _refused(self, failed: Op, note: Note | None, log_is_empty: list[Op]) -> Plan[list[Op]]:
+        """Raise what it means; or find out what was not known: what an empty log looks like here."""
+        try:
+            raise_refused(failed, self.session_id, self._writer.lease)
+        except SessionDeleted:
+            yield from must(REGISTRY, Forget(self.partition))  # the list was told beside the write
+            raise
+        incarnation, life, graph, log, view = yield from must(
+            self.partition, Get(keys.INCARNATION), Get(LIFE), Get(GRAPH), Get(LOG), Get(ORDER)
+        )
+        if failed in log_is_empty and graph is None:
+            if order.length(view, log, self.session_id):
+                raise MessagesElsewhere(
+                    f"session {self.session_id!r} has messages in its log, and a graph is about to keep its own in "
+                    f"channel {self._channel!r}: use another session for the graph, or clear(purge=True) this one"
+                )
+            log_is_empty = [Expect(LOG, _state(log)), Expect(ORDER, _state(view))]
+        run = note.run if note else None
+        if incarnation is None:
+            self._writer.noted.forget(self.partition)
+        else:
+            self._writer.noted.note(self.partition, Note(run, incarnation, life, graph is not None))
+        return log_is_empty
+
+    def _learn(self, note: Note | None, life: bytes | None, told: bool, moved: bool) -> Plan[None]:
+        """Know more than before; and do what the write could not, because it was not known."""
+        anew = note is not None and note.incarnation != self.incarnation
+        known = note is not None and note.life == life
+        run = self._run if self._run is not None or note is None or anew else note.run
+        graph = self._channel is not None or (note is not None and note.graph and not anew)
+        self._writer.noted.note(self.partition, Note(run, self.incarnation, life, graph))
+        lives = unpack_life(life, self.session_id)
+        if lives.ttl and lives.sliding and not known and not moved:
+            touch = touch_of(self.partition, self._run, lives.ttl)
+            end = Batch(Expect(LIFE, etag(life or b"")), *lives.end(), repeatable=True)
+            yield from send(self.partition, end, touch, False)
+        elif anew and not told:
+            yield from must(REGISTRY, touch_of(self.partition, self._run))
+
+
+def raise_refused(failed: Op, session_id: str, lease: bytes) -> None:
+    """Raise what a failed guard means, when it is one of those that every write to a session has."""
+    if isinstance(failed, ExpectLease):
+        if lease:
+            raise LeaseLost(f"the lease on session {session_id!r} has ended: nothing of this was stored")
+        raise LeaseHeld(f"another worker has a lease on session {session_id!r}: nothing of this was stored")
+    if isinstance(failed, Expect) and failed.key == keys.TOMBSTONE:
+        raise SessionDeleted(
+            f"session {session_id!r} was deleted: nothing of this was stored; create_session({session_id!r}) begins "
+            "a new one"
+        )
+    if isinstance(failed, Expect) and failed.key == keys.INCARNATION:
+        raise SessionNotFound(f"session {session_id!r} is no longer there: it has expired, or was deleted")
+
+
+def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:
+    """Apply a batch, and tell the list beside it: before it when it is the `first`."""
+    calls = [Call(partition, batch)]
+    if touch is not None:
+        calls.insert(0, Call(REGISTRY, Batch(touch)))
+    try:
+        return (yield Calls(calls, ordered=first and touch is not None))[-1]
+    except SessionStoreError as exc:
+        answer = exc.answers[-1] if exc.answers and len(exc.answers) > 1 else exc
+        if isinstance(answer, SessionStoreError):
+            raise answer from (exc if answer is not exc else exc.__cause__)
+        outcome: Outcome = answer
+        return outcome
+
+
+def _state(value: bytes | None) -> bool | str:
+    return False if value is None else etag(value)

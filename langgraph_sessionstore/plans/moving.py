@@ -1,0 +1,72 @@
+"""A session on its way to another storage and back: all its rows, without those of the system.
+
+Rule 1: it leaves as it is at one moment: a copy on the server is read in pieces, however large the session is.
+Rule 2: it arrives at one moment: its rows are gathered in a place of their own, and become the session in one step.
+        Both places have an end of their own, should nobody come back to take them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import keys
+from ..errors import CorruptData, SessionNotFound
+from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, Range, Row, must
+from . import pruning
+from .desk import Desk
+from .entry import unpack_life
+from .places import LIFE
+
+CHUNK = 500  # rows
+_HOUR = 3_600_000
+_KINDS = frozenset("abcdeghilmnorsuvwx")  # the first segments of a session's keys
+
+
+def place(chance_id: bytes) -> bytes:
+    """A partition to gather rows in."""
+    return keys.encode("moving", chance_id.hex())
+
+
+def leave(desk: Desk, at: bytes) -> Plan[int]:
+    """Make a copy to read from; how many rows it has."""
+    batch = Batch(Expire(ttl=_HOUR), Count(b"", None))
+    wanted = desk.writer.incarnation
+    there, tombstone = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
+    desk.check(there, tombstone)
+    (outcome,) = yield Calls([Call(at, batch, source=desk.partition)])
+    if isinstance(outcome, Conflict):
+        if wanted is None:
+            return 0
+        raise SessionNotFound(f"session {desk.session_id!r} is no longer there: it has expired, or was deleted")
+    total: int = outcome[-1]
+    return total
+
+
+def piece(at: bytes, after: bytes) -> Plan[Sequence[Row]]:
+    """The next rows of the copy."""
+    (rows,) = yield from must(at, Range(after + keys.END if after else b"", None, limit=CHUNK))
+    found: Sequence[Row] = rows
+    return found
+
+
+def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
+    """Add rows of a session that arrives."""
+    for key, _ in rows:
+        segments = keys.decode(key)
+        if not segments or segments[0] not in _KINDS:
+            raise CorruptData(f"no row of a session: {key[:80]!r}")
+    yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
+
+
+def drop(at: bytes) -> Plan[None]:
+    """Take the place away."""
+    yield from must(at, Drop())
+
+
+def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:
+    """Let what was gathered become the session."""
+    (row,) = yield from must(at, Get(LIFE))
+    life = unpack_life(row, desk.session_id)
+    done = yield from pruning.copy(desk.tools, at, desk.session_id, life, (), desk.chance.new_id(), lift=True)
+    yield from drop(at)
+    return done

@@ -1,0 +1,246 @@
+"""Sessions as a whole: begin, describe, list, delete, lease.
+
+Rule 1: the list hears of a session before it begins, and after it has ended. So it may name one that is not there, and
+        never lacks one that is; who reads the list looks into the partitions, and takes off what has long been gone.
+Rule 2: a session ends in one step. What is left is a tombstone without content, which has an end of its own, and
+        refuses all writes until then: a graph that still runs somewhere does not bring the session back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from .. import keys
+from ..errors import ConflictError, CorruptData, LeaseHeld, OutcomeUnknown
+from ..info import SessionInfo, timestamp
+from ..ops import (
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Drop,
+    Entries,
+    Entry,
+    Expect,
+    ExpectLease,
+    Expire,
+    Forget,
+    Get,
+    Lease,
+    Op,
+    Page,
+    Plan,
+    Put,
+    Tally,
+    Touch,
+    call,
+    etag,
+    must,
+)
+from .desk import Chance, Desk
+from .details import Born, unpack_born, unpack_details
+from .entry import Life, raise_refused
+from .places import BORN, DETAILS, LIFE, REGISTRY
+from .tools import TRIES, Tools
+
+Orders = Literal["created", "updated"]
+_ORDERS: Mapping[str, Literal["created", "active"]] = {"created": "created", "updated": "active"}
+LONG_GONE = 60_000  # milliseconds after which a session that is listed and not there will not begin any more
+
+
+def create(desk: Desk, life: Life, ops: Sequence[Op], now: int) -> Plan[bytes | None]:
+    """Begin a session with these rows: its incarnation; None: there is one with this id."""
+    partition = desk.partition
+    rows = (*ops, Put(LIFE, life.pack()), *life.end())
+    grave: Op = Expect(keys.INCARNATION, False)
+    drop: Sequence[Op] = ()
+    for _ in range(TRIES):
+        batch = Batch(grave, *drop, *rows, Get(keys.INCARNATION), op_id=desk.chance.new_id())
+        calls = [Call(REGISTRY, Batch(Touch(partition, at=now))), Call(partition, batch)]
+        if life.ttl:
+            calls.append(Call(REGISTRY, Batch(Touch(partition, at=now, ttl=life.ttl))))
+        outcome = (yield Calls(calls, ordered=True))[1]
+        if not isinstance(outcome, Conflict):
+            incarnation: bytes = outcome[-1]
+            return incarnation
+        there, tombstone = yield from must(partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
+        if tombstone is not None:
+            grave, drop = Expect(keys.TOMBSTONE, etag(tombstone)), (Drop(),)
+        elif there is not None:
+            return None
+        else:
+            grave, drop = Expect(keys.INCARNATION, False), ()
+    raise ConflictError(f"session {desk.session_id!r} was made and deleted each time before it could begin")
+
+
+class Found(NamedTuple):
+    """A session that is there."""
+
+    info: SessionInfo
+    incarnation: bytes
+
+
+def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
+    """What is known about a session; None: there is none."""
+    partition = keys.session(session_id)
+    entries, rows = yield Calls([Call(REGISTRY, Batch(Page("name", partition, limit=1))), _look(partition)])
+    assert not isinstance(entries, Conflict)
+    page: Entries = entries[0]
+    entry = next((each for each in page.rows if each.name == partition), None)
+    return _found(tools, session_id, entry, rows)
+
+
+def _look(partition: bytes) -> Call:
+    return Call(partition, Batch(Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(BORN), Get(DETAILS)))
+
+
+def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Found | None:
+    incarnation, tombstone, born_row, details_row = rows
+    if incarnation is None or tombstone is not None:
+        return None
+    born = unpack_born(born_row, session_id) or Born(entry.created if entry else 0, None)
+    details = unpack_details(tools, details_row, session_id)
+    updated = max(entry.active, born.created) if entry else born.created
+    info = SessionInfo(
+        session_id,
+        timestamp(born.created),
+        timestamp(updated),
+        details.title,
+        details.metadata,
+        born.parent,
+        timestamp(entry.expires) if entry and entry.expires else None,
+        details.system,
+    )
+    return Found(info, incarnation)
+
+
+class Listed(NamedTuple):
+    """A page of the list."""
+
+    infos: list[SessionInfo]
+    actives: list[int]
+    """When each was last active, by the list."""
+    cursor: bytes
+
+
+def page(
+    tools: Tools, by: Orders, descending: bool, after: bytes, limit: int, wanted: Mapping[str, Any], now: int
+) -> Plan[Listed]:
+    """A page of sessions whose metadata is as wanted; with that, it may be short and yet not the last."""
+    (found,) = yield from must(REGISTRY, Page(_ORDERS[by], after=after, limit=limit, reverse=descending))
+    entries: Entries = found
+    if not entries.rows:
+        return Listed([], [], entries.cursor)
+    looked = yield Calls([_look(entry.name) for entry in entries.rows])
+    infos, actives, gone = [], [], []
+    for entry, rows in zip(entries.rows, looked, strict=True):
+        one = _found(tools, session_id_of(entry.name), entry, rows)
+        if one is None:
+            if max(entry.created, entry.active) < now - LONG_GONE:
+                gone.append(entry.name)
+        elif _fits(one.info, wanted):
+            infos.append(one.info)
+            actives.append(entry.active)
+    if gone:
+        yield Calls([Call(REGISTRY, Batch(*map(Forget, gone)))])
+    return Listed(infos, actives, entries.cursor)
+
+
+def _fits(info: SessionInfo, wanted: Mapping[str, Any]) -> bool:
+    return all(name in info.metadata and info.metadata[name] == value for name, value in wanted.items())
+
+
+def session_id_of(partition: bytes) -> str:
+    """The session whose partition this is."""
+    kind, *rest = keys.decode(partition)
+    if kind != "session" or len(rest) != 1 or not isinstance(rest[0], str):
+        raise CorruptData(f"the list of sessions names {partition[:80]!r}, which is none")
+    return rest[0]
+
+
+def count() -> Plan[int]:
+    """How many sessions there are."""
+    (total,) = yield from must(REGISTRY, Tally())
+    number: int = total
+    return number
+
+
+def delete(chance: Chance, session_id: str, stays: int) -> Plan[bool]:
+    """End a session; whether there was one. Its tombstone stays for so many milliseconds."""
+    partition, mark = keys.session(session_id), chance.new_id()
+    grave: list[Op] = [Put(keys.TOMBSTONE, mark), Expire(ttl=stays)] if stays else []
+    ends = Batch(Expect(keys.INCARNATION, True), Expect(keys.TOMBSTONE, False), Drop(), *grave)
+    try:
+        outcome, _ = yield Calls([Call(partition, ends), Call(REGISTRY, Batch(Forget(partition)))], ordered=True)
+    except OutcomeUnknown as exc:
+        if exc.answers and isinstance(exc.answers[0], list):
+            raise  # it is gone, and may still be listed: who lists it finds out
+        (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
+        if tombstone != mark:
+            raise
+        yield from must(REGISTRY, Forget(partition))
+        return True
+    return not isinstance(outcome, Conflict)
+
+
+def delete_many(chance: Chance, session_ids: Sequence[str], stays: int) -> Plan[int]:
+    """End many sessions in one trip; how many there were."""
+    gone = 0
+    names = [keys.session(session_id) for session_id in session_ids]
+    ends = []
+    for name in names:
+        grave: list[Op] = [Put(keys.TOMBSTONE, chance.new_id()), Expire(ttl=stays)] if stays else []
+        ends.append(Call(name, Batch(Expect(keys.INCARNATION, True), Expect(keys.TOMBSTONE, False), Drop(), *grave)))
+    if ends:
+        outcomes = yield Calls(ends)
+        gone = sum(not isinstance(outcome, Conflict) for outcome in outcomes)
+        yield Calls([Call(REGISTRY, Batch(*map(Forget, names)))])
+    return gone
+
+
+# -- leases
+
+
+def take_lease(desk: Desk, token: bytes, ttl: int) -> Plan[None]:
+    """Begin an exclusive turn."""
+    guards = _there(desk)
+    batch = Batch(*guards, Lease(token, ttl), repeatable=True)
+    (outcome,) = yield Calls([Call(desk.partition, batch)])
+    if isinstance(outcome, Conflict):
+        raise_refused(batch.ops[outcome.guard], desk.session_id, token)
+        raise LeaseHeld(f"another worker has a lease on session {desk.session_id!r}")
+
+
+def renew_lease(desk: Desk, token: bytes, ttl: int) -> Plan[None]:
+    """Go on with it, if it is not lost."""
+    batch = Batch(*_there(desk), ExpectLease(token), Lease(token, ttl), repeatable=True)
+    (outcome,) = yield Calls([Call(desk.partition, batch)])
+    if isinstance(outcome, Conflict):
+        raise_refused(batch.ops[outcome.guard], desk.session_id, token)
+
+
+def end_lease(desk: Desk, token: bytes) -> Plan[None]:
+    """Give it back; one that is lost already has nothing to give."""
+    yield from call(desk.partition, ExpectLease(token), Lease(token, 0))
+
+
+def _there(desk: Desk) -> list[Op]:
+    wanted = desk.writer.incarnation
+    return [
+        Expect(keys.TOMBSTONE, False),
+        Expect(keys.INCARNATION, True if wanted is None else etag(wanted)),
+    ]
+
+
+# -- how long it lives
+
+
+def set_life(desk: Desk, life: Life) -> Plan[None]:
+    """Let it live for so long from now on."""
+    ops: list[Op] = [Put(LIFE, life.pack()), Expire(ttl=life.ttl) if life.ttl else Expire()]
+    entry = desk.entry()
+    outcome = yield from entry.send((), ops, op_id=desk.chance.new_id())
+    assert not isinstance(outcome, Conflict)
+    touch = Touch(desk.partition, ttl=life.ttl) if life.ttl else Touch(desk.partition, expires=0)
+    yield from must(REGISTRY, touch)

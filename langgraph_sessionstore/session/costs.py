@@ -1,0 +1,118 @@
+"""What a session has used: recording, sums, and tables to read."""
+
+from __future__ import annotations
+
+from ..adapters.usage_handler import UsageHandler
+from ..errors import ConfigurationError
+from ..ops import Plan
+from ..plans import accounts
+from ..plans.accounts import Spent
+from ..usage import Metrics, Usage, cost_of
+from .common import Handle
+
+
+class Costs(Handle):
+    """Usage and cost."""
+
+    def record_usage(
+        self,
+        phase: str,
+        model: str = "",
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+        seconds: float = 0.0,
+        cost: float | None = None,
+        calls: int = 1,
+    ) -> None:
+        """Add to what was used in a phase, by a model. Without `cost` it is calculated from the manager's prices."""
+        spent = self._spent(model, Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost)
+        self._run(accounts.record(self._desk, _name(phase, "phase"), _name(model, "model"), spent))
+
+    async def arecord_usage(
+        self,
+        phase: str,
+        model: str = "",
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+        seconds: float = 0.0,
+        cost: float | None = None,
+        calls: int = 1,
+    ) -> None:
+        """The async form of `record_usage`."""
+        spent = self._spent(model, Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost)
+        await self._arun(accounts.record(self._desk, _name(phase, "phase"), _name(model, "model"), spent))
+
+    def usage_handler(self, phase: str | None = None) -> UsageHandler:
+        """A LangChain callback that records each call of a model: `model.invoke(..., {"callbacks": [handler]})`.
+
+        Without a phase, that is the node of the graph in which the call is made, else "chat".
+        """
+        return UsageHandler(self.record_usage, phase)
+
+    @property
+    def usage(self) -> Usage:
+        """All that was used so far."""
+        return self.metrics.total
+
+    async def ausage(self) -> Usage:
+        """The async form of `usage`."""
+        return (await self.ametrics()).total
+
+    @property
+    def last_usage(self) -> Usage | None:
+        """What was recorded last."""
+        return self._run(accounts.read(self._desk))[1]
+
+    async def alast_usage(self) -> Usage | None:
+        """The async form of `last_usage`."""
+        return (await self._arun(accounts.read(self._desk)))[1]
+
+    @property
+    def metrics(self) -> Metrics:
+        """Totals, and their breakdown by phase and model."""
+        return self._run(self._metrics())
+
+    async def ametrics(self) -> Metrics:
+        """The async form of `metrics`."""
+        return await self._arun(self._metrics())
+
+    def show_cost(self) -> str:
+        """Cost, calls, tokens and time by phase, as a table."""
+        return self.metrics.table()
+
+    async def ashow_cost(self) -> str:
+        """The async form of `show_cost`."""
+        return (await self.ametrics()).table()
+
+    def show_cost_summary(self) -> str:
+        """Cost, calls and time in one line."""
+        return self.metrics.summary()
+
+    async def ashow_cost_summary(self) -> str:
+        """The async form of `show_cost_summary`."""
+        return (await self.ametrics()).summary()
+
+    def _metrics(self) -> Plan[Metrics]:
+        return (yield from accounts.read(self._desk))[0]
+
+    def _spent(self, model: str, usage: Usage, cost: float | None) -> Spent:
+        for name, number in usage._asdict().items():
+            whole = name not in ("seconds", "cost")
+            if isinstance(number, bool) or not isinstance(number, int if whole else (int, float)) or not number >= 0:
+                raise ConfigurationError(f"record_usage: {name} is a number from 0 on, not {number!r:.80}")
+        if cost is None:
+            cost = cost_of(self._common.prices, model, usage)
+        if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < 1e6:
+            raise ConfigurationError(f"record_usage: cost is a number from 0 on, not {cost!r:.80}")
+        micros, nanos = round(usage.seconds * 1e6), round(cost * 1e9)
+        return Spent(usage.calls, usage.input_tokens, usage.output_tokens, usage.cached_tokens, micros, nanos)
+
+
+def _name(given: str, what: str) -> str:
+    if not isinstance(given, str):
+        raise ConfigurationError(f"record_usage: a {what} is text, not {type(given).__name__}")
+    return given

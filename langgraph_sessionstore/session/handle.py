@@ -1,0 +1,180 @@
+"""`Session`: one session's handle.
+
+Rule: a handle knows which session it means, and reads everything else from the storage. So any number of handles, in
+any number of threads and processes, work on one session at once.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from .. import keys, transfer
+from ..errors import SessionExists, SessionNotFound
+from ..info import SessionInfo
+from ..ops import Count, Get, Plan, Put, must
+from ..plans import accounts, contents, layout, pruning, sessions
+from ..plans.details import Born, pack_born
+from ..plans.given import as_id
+from ..plans.places import BORN
+from ..usage import money
+from .common import Duration, now
+from .costs import Costs
+from .lease import Lease
+from .messages import Messages
+from .operations import Operations
+
+_WIDTH = 100  # characters of a message that `show_messages` shows
+Progress = Callable[[int, int], None]
+
+
+class Session(Messages, Operations, Costs):
+    """One session: its messages, summary, details, usage, and its life. Safe to use from many threads."""
+
+    @property
+    def info(self) -> SessionInfo:
+        """What is known about the session."""
+        return self._run(self._info())
+
+    async def ainfo(self) -> SessionInfo:
+        """The async form of `info`."""
+        return await self._arun(self._info())
+
+    def status(self) -> str:
+        """The session in one line."""
+        return self._run(self._status())
+
+    async def astatus(self) -> str:
+        """The async form of `status`."""
+        return await self._arun(self._status())
+
+    def show_messages(self, limit: int | None = None) -> str:
+        """The messages as a table, each in a line: all, or the last so many."""
+        return _table(self.messages, limit)
+
+    async def ashow_messages(self, limit: int | None = None) -> str:
+        """The async form of `show_messages`."""
+        return _table(await self.amessages(), limit)
+
+    # -- life
+
+    def fork(self, session_id: str | None = None, *, ttl: Duration | None = None) -> Session:
+        """An independent session with everything that this one holds: one copy on the server."""
+        new = _new_id(session_id)
+        return Session(self._common, new, self._run(self._fork(new, ttl)))
+
+    async def afork(self, session_id: str | None = None, *, ttl: Duration | None = None) -> Session:
+        """The async form of `fork`."""
+        new = _new_id(session_id)
+        return Session(self._common, new, await self._arun(self._fork(new, ttl)))
+
+    def lease(self, ttl: Duration = 30, *, wait: Duration = 0) -> Lease:
+        """An exclusive turn on the session: `with session.lease(30) as turn:` (or `async with`).
+
+        While it is held, all writes to the session without it are refused, the checkpointer's too. It ends `ttl`
+        seconds after its holder has stopped renewing it, at the latest. `wait` is how long to wait for one that is
+        held.
+        """
+        return Lease(self, ttl, wait)
+
+    def set_ttl(self, ttl: Duration, *, sliding: bool | None = None) -> None:
+        """Let the session live for so long from now on (0: for ever); `sliding`: counted anew whenever it is used."""
+        life = self._common.lifetime(ttl, sliding)
+        self._run(sessions.set_life(self._desk, life))
+
+    async def aset_ttl(self, ttl: Duration, *, sliding: bool | None = None) -> None:
+        """The async form of `set_ttl`."""
+        life = self._common.lifetime(ttl, sliding)
+        await self._arun(sessions.set_life(self._desk, life))
+
+    def delete(self) -> bool:
+        """Delete the session with everything that belongs to it; whether it was there."""
+        return self._run(sessions.delete(self._common.chance, self.id, self._common.stays))
+
+    async def adelete(self) -> bool:
+        """The async form of `delete`."""
+        return await self._arun(sessions.delete(self._common.chance, self.id, self._common.stays))
+
+    # -- to another storage
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole session, for `SessionManager.from_dict`; JSON can hold it."""
+        return transfer.to_dict(self._common.backend, self._desk)
+
+    async def ato_dict(self) -> dict[str, Any]:
+        """The async form of `to_dict`."""
+        return await transfer.ato_dict(self._common.backend, self._desk)
+
+    def export(self, file: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+        """Write the whole session to a file, for `SessionManager.import_`; how many rows it has.
+
+        The file is there when it is complete, not before. `progress(done, total)` is called on the way.
+        """
+        return transfer.export(self._common.backend, self._desk, file, progress)
+
+    async def aexport(self, file: str | os.PathLike[str], *, progress: Progress | None = None) -> int:
+        """The async form of `export`."""
+        return await transfer.aexport(self._common.backend, self._desk, file, progress)
+
+    # -- plans
+
+    def _with_lease(self, token: bytes) -> Session:
+        turn = copy.copy(self)
+        turn._lease = token
+        return turn
+
+    def _info(self) -> Plan[SessionInfo]:
+        found = yield from sessions.describe(self._desk.tools, self.id)
+        if found is None or self._incarnation not in (None, found.incarnation):
+            raise SessionNotFound(f"session {self.id!r} is not there: never created, expired, or deleted")
+        return found.info
+
+    def _status(self) -> Plan[str]:
+        desk = self._desk
+        found = yield from contents.read(desk, messages=False)
+        (checkpoints,) = yield from must(desk.partition, Count(*layout.RECORDS))
+        metrics, _ = yield from accounts.read(desk)
+        count = contents.count(desk, found)
+        return " | ".join(
+            [
+                f"Messages: {count} ({'log' if found.channel is None else f'graph, {found.channel}'})",
+                f"Summary: {'no' if found.summary is None else 'yes'}",
+                f"Checkpoints: {checkpoints}",
+                f"Calls: {metrics.total_calls}",
+                f"Cost: {money(metrics.total_cost)}",
+            ]
+        )
+
+    def _fork(self, new: str, ttl: Duration | None) -> Plan[bytes]:
+        desk = self._desk
+        if new == self.id:
+            raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
+        life = self._common.lifetime(ttl, None)
+        born = Put(BORN, pack_born(Born(now(), self.id)))
+        made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], desk.chance.new_id(), lift=True)
+        if made is None:
+            desk.check(*(yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
+            raise SessionNotFound(f"session {self.id!r} is not there, or holds nothing that could be copied")
+        return made
+
+
+def _new_id(session_id: str | None) -> str:
+    return str(uuid4()) if session_id is None else as_id(session_id)
+
+
+def _table(messages: list[Any], limit: int | None) -> str:
+    if not messages:
+        return "no messages"
+    first = 0 if limit is None else max(0, len(messages) - limit)
+    width = len(str(len(messages) - 1))
+    lines = []
+    for index, message in enumerate(messages[first:], first):
+        text = " ".join(str(message.text).split())
+        calls = ", ".join(call["name"] for call in getattr(message, "tool_calls", None) or ())
+        said = " ".join(part for part in (text, f"[calls {calls}]" if calls else "") if part)
+        said = said if len(said) <= _WIDTH else said[: _WIDTH - 1] + "…"
+        lines.append(f"{index:>{width}}  {message.type:<9}  {said}")
+    return "\n".join(lines)

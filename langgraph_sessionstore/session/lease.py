@@ -1,0 +1,119 @@
+"""A lease: an exclusive turn on a session, across all workers.
+
+Rule 1: the storage decides who has it, by its clock. A writer without it is refused, and so is one that has lost it:
+        the guard rides in each write.
+Rule 2: it is renewed while it is held, by a thread (`with`) or a task (`async with`), which end with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError, ConflictError, LeaseHeld, SessionError, SessionStoreError
+from ..ops import Plan
+from ..plans import sessions
+from .common import Duration, as_milliseconds
+
+if TYPE_CHECKING:
+    from .handle import Session
+
+_PAUSE = 0.02  # seconds between two tries to get a lease, at first; then longer
+_LONGEST = 0.5
+
+
+class Lease:
+    """A turn on a session: `with session.lease(30) as turn: graph.invoke(input, turn.config)`.
+
+    `turn` is the session with the lease in its hands; other handles are refused with `LeaseHeld` meanwhile.
+    """
+
+    def __init__(self, session: Session, ttl: Duration, wait: Duration) -> None:
+        self._ttl = as_milliseconds(ttl, "ttl")
+        if self._ttl < 50:
+            raise ConfigurationError("a lease lasts for 0.05 seconds or longer")
+        self._wait = as_milliseconds(wait, "wait") / 1000
+        self._session = session
+        self._turn = session._with_lease(session._common.chance.new_id().hex().encode())
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._used = False
+
+    def __enter__(self) -> Session:
+        self._begin()
+        deadline, pause = time.monotonic() + self._wait, _PAUSE
+        while True:
+            try:
+                self._session._run(self._take())
+                break
+            except LeaseHeld:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 2, _LONGEST)
+        self._thread = threading.Thread(target=self._renew, name=f"lease on {self._session.id}", daemon=True)
+        self._thread.start()
+        return self._turn
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._session._run(sessions.end_lease(self._turn._desk, self._turn._lease))
+
+    async def __aenter__(self) -> Session:
+        self._begin()
+        deadline, pause = time.monotonic() + self._wait, _PAUSE
+        while True:
+            try:
+                await self._session._arun(self._take())
+                break
+            except LeaseHeld:
+                if time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(min(pause * random.uniform(0.5, 1), max(0.0, deadline - time.monotonic())))
+            pause = min(pause * 2, _LONGEST)
+        self._task = asyncio.create_task(self._arenew())
+        return self._turn
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
+
+    def _begin(self) -> None:
+        if self._used:
+            raise SessionError("a lease is used once: take another one with session.lease(ttl)")
+        self._used = True
+
+    def _take(self) -> Plan[None]:
+        return sessions.take_lease(self._turn._desk, self._turn._lease, self._ttl)
+
+    def _again(self) -> Plan[None]:
+        return sessions.renew_lease(self._turn._desk, self._turn._lease, self._ttl)
+
+    def _renew(self) -> None:
+        while not self._stop.wait(self._ttl / 3000):
+            try:
+                self._session._run(self._again())
+            except (ConflictError, SessionError):
+                return  # lost: the next write says so
+            except SessionStoreError:
+                continue  # not reachable just now
+
+    async def _arenew(self) -> None:
+        while True:
+            await asyncio.sleep(self._ttl / 3000)
+            try:
+                await self._session._arun(self._again())
+            except (ConflictError, SessionError):
+                return
+            except SessionStoreError:
+                continue

@@ -1,0 +1,107 @@
+"""Operations on a session as a whole: transactions, undo, redo, rewind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..errors import ConflictError, SessionStoreError
+from ..plans import editing, undoing
+from ..plans.contents import Contents
+from ..plans.drafts import Draft
+from .common import Handle
+
+T = TypeVar("T")
+
+
+class Operations(Handle):
+    """Transactions, undo, redo, rewind."""
+
+    def transaction(self) -> Transaction:
+        """All or nothing: `with session.transaction() as tx:` (or `async with`) changes `tx`, and stores it at the end.
+
+        An exception inside leaves the session as it was. When somebody else has changed it meanwhile, the end raises
+        `ConflictError`; `transact` begins again instead.
+        """
+        return Transaction(self)
+
+    def transact(self, change: Callable[[Draft], T], *, retries: int = 10) -> T:
+        """Do a change in a transaction, again when somebody else was faster; what `change(tx)` returned."""
+        return self._run(editing.edit(self._desk, change, tries=retries + 1))
+
+    async def atransact(self, change: Callable[[Draft], T], *, retries: int = 10) -> T:
+        """The async form of `transact`; the change itself does no I/O."""
+        return await self._arun(editing.edit(self._desk, change, tries=retries + 1))
+
+    def undo(self) -> str:
+        """Take back the newest operation on messages, summary or details; says what it restored.
+
+        `NothingToUndo` when there is none, `ConflictError` when another one came in between.
+        """
+        return self._run(undoing.undo(self._desk))
+
+    async def aundo(self) -> str:
+        """The async form of `undo`."""
+        return await self._arun(undoing.undo(self._desk))
+
+    def redo(self) -> str:
+        """Do again what was undone last; says what it restored. Any new operation ends what can be redone."""
+        return self._run(undoing.redo(self._desk))
+
+    async def aredo(self) -> str:
+        """The async form of `redo`."""
+        return await self._arun(undoing.redo(self._desk))
+
+    def rewind(self, turns: int | None = None, *, checkpoint_id: str | None = None) -> str:
+        """Take the graph's state back with its messages: by so many turns, or to a checkpoint. Can be undone.
+
+        Nothing is deleted: the earlier state is appended as the newest one. In a session with a log of messages,
+        turns are taken from the log, and from the graph's state when there is one.
+        """
+        return self._run(undoing.rewind(self._desk, turns, checkpoint_id))
+
+    async def arewind(self, turns: int | None = None, *, checkpoint_id: str | None = None) -> str:
+        """The async form of `rewind`."""
+        return await self._arun(undoing.rewind(self._desk, turns, checkpoint_id))
+
+
+class Transaction:
+    """A transaction under way; see `Operations.transaction`."""
+
+    def __init__(self, session: Handle) -> None:
+        self._session = session
+        self._begun: tuple[Contents, Draft] | None = None
+
+    def __enter__(self) -> Draft:
+        self._begun = self._session._run(editing.begin(self._desk()))
+        return self._begun[1]
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        begun = self._end()
+        if kind is None:
+            self._check(self._session._run(editing.commit(self._session._desk, *begun)))
+
+    async def __aenter__(self) -> Draft:
+        self._begun = await self._session._arun(editing.begin(self._desk()))
+        return self._begun[1]
+
+    async def __aexit__(self, kind: Any, *_: object) -> None:
+        begun = self._end()
+        if kind is None:
+            self._check(await self._session._arun(editing.commit(self._session._desk, *begun)))
+
+    def _desk(self) -> Any:
+        if self._begun is not None:
+            raise SessionStoreError("a transaction is under way already: begin another one with session.transaction()")
+        return self._session._desk
+
+    def _end(self) -> tuple[Contents, Draft]:
+        begun, self._begun = self._begun, None
+        assert begun is not None
+        return begun
+
+    def _check(self, done: bool) -> None:
+        if not done:
+            raise ConflictError(
+                f"session {self._session.id!r} was changed by somebody else during the transaction: nothing was stored"
+            )
