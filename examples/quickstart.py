@@ -1,4 +1,4 @@
-"""The main example: what a backend does for a session. Runs on the embedded default, a directory.
+"""The main example: the life of a session. Runs on the embedded default, a directory.
 
     python -m pip install . && python examples/quickstart.py [URL]
 
@@ -8,115 +8,59 @@ Give it another URL, such as redis://localhost:6379, and it does the same there.
 import asyncio
 import sys
 import tempfile
-import uuid
 
-from langgraph_sessionstore import ConflictError, arun, keys, open_backend, run
-from langgraph_sessionstore.ops import (
-    Append,
-    Batch,
-    Call,
-    Calls,
-    Conflict,
-    Drop,
-    Expect,
-    Forget,
-    Get,
-    Page,
-    Plan,
-    Put,
-    Range,
-    Touch,
-    etag,
-    must,
-)
-
-REGISTRY = keys.registry("session")
-TITLE, LOG = keys.encode("title"), keys.encode("log")
-
-# Plans are logic without I/O. Each of them runs sync and async, on every backend.
+from langgraph_sessionstore import ConflictError, SessionDeleted, SessionManager
 
 
-def create(session_id: str, title: str) -> Plan[None]:
-    """List a session and begin its partition: two batches, one trip. An existing one is an error."""
-    partition = keys.session(session_id)
-    _, created = yield Calls(
-        [
-            Call(REGISTRY, Batch(Touch(partition))),
-            Call(partition, Batch(Expect(keys.INCARNATION, False), Put(TITLE, title.encode()))),
-        ],
-        ordered=True,
-    )
-    if isinstance(created, Conflict):
-        raise ConflictError(f"there is a session {session_id!r} already")
-
-
-def say(session_id: str, text: str) -> Plan[None]:
-    """Append to the log. The storage gives the number, so that writers never collide."""
-    yield from must(keys.session(session_id), Append(LOG, text.encode()))
-
-
-def rename(session_id: str, title: str) -> Plan[None]:
-    """Change a row, but only if nobody else does so between reading and writing."""
-    partition = keys.session(session_id)
-    (old,) = yield from must(partition, Get(TITLE))
-    yield from must(partition, Expect(TITLE, etag(old)), Put(TITLE, title.encode()))
-
-
-def show(session_id: str) -> Plan[str]:
-    """Read everything in one atomic step."""
-    title, log = yield from must(keys.session(session_id), Get(TITLE), Range(*keys.below("log")))
-    return f"{title.decode()}: " + " / ".join(text.decode() for _, text in log)
-
-
-def fork(session_id: str, new_id: str) -> Plan[None]:
-    """Copy everything on the server, and change the title of the copy in the same step."""
-    source, target = keys.session(session_id), keys.session(new_id)
-    yield Calls(
-        [Call(REGISTRY, Batch(Touch(target))), Call(target, Batch(Put(TITLE, b"A fork")), source=source)],
-        ordered=True,
-    )
-
-
-def delete(session_id: str) -> Plan[None]:
-    """Everything goes in one step, whatever there is; then the line in the registry."""
-    partition = keys.session(session_id)
-    yield Calls([Call(partition, Batch(Drop())), Call(REGISTRY, Batch(Forget(partition)))], ordered=True)
-
-
-def listed() -> Plan[list[str]]:
-    """The newest sessions."""
-    (page,) = yield from must(REGISTRY, Page("active", limit=10, reverse=True))
-    return [str(keys.decode(entry.name)[1]) for entry in page.rows]
-
-
-async def other_worker(url: str, session_id: str) -> None:
-    """Another worker on the same storage, with the async form of the same plans."""
-    async with open_backend(url) as backend:
-        await asyncio.gather(*[arun(backend, say(session_id, f"async {n}")) for n in range(3)])
+async def elsewhere(url: str, session_id: str) -> None:
+    """Another worker, in the async form of the same calls."""
+    async with SessionManager.from_url(url) as manager:
+        session = await manager.aget_session(session_id)
+        assert session is not None
+        await session.aappend("assistant", "Three days will do.")
+        print("another worker sees:", [message.text for message in await session.amessages()])
 
 
 def main(url: str) -> None:
-    """Walk through the life of a session."""
-    session_id, alternative = f"trip-{uuid.uuid4()}", f"trip-{uuid.uuid4()}"
-    with open_backend(url) as backend:
-        run(backend, create(session_id, "A trip to Japan"))
-        run(backend, say(session_id, "Tokyo"))
-        asyncio.run(other_worker(url, session_id))
-        run(backend, rename(session_id, "A long trip to Japan"))
-        print(run(backend, show(session_id)))
+    """Create, talk, edit, undo, fork, count, delete."""
+    with SessionManager.from_url(url) as manager:
+        session = manager.create_session(title="A trip to Japan", metadata={"user": "ann"})
+        session.append("user", "How long shall I stay in Kyoto?")
+        asyncio.run(elsewhere(url, session.id))
 
+        session.replace(0, "user", "How long shall I stay in Tokyo?")
+        print(session.undo())
         try:
-            run(backend, create(session_id, "Another one"))
-        except ConflictError as exc:
-            print("refused:", exc)
+            with session.transaction() as tx:
+                tx.append("user", "And in Osaka?")
+                raise ConnectionError("the model is not reachable")
+        except ConnectionError:
+            print("still:", len(session), "messages")
 
-        run(backend, fork(session_id, alternative))
-        run(backend, say(alternative, "Osaka"))
-        print(run(backend, show(alternative)))
+        fork = session.fork()
+        fork.append("user", "What about Nara instead?")
+        fork.summary = "Ann plans a trip."
+        print(f"{len(session)} messages here, {len(fork)} in the fork")
 
-        run(backend, delete(session_id))
-        print("left of the first:", run(backend, must(keys.session(session_id), Range(b"", None)))[0])
-        print("still listed:", session_id in run(backend, listed()))
+        session.record_usage("planning", "some-model", input_tokens=120, output_tokens=30, seconds=1.4, cost=0.0042)
+        print(session.show_cost_summary())
+        print(session.status())
+
+        with session.lease(10) as turn:
+            turn.append("user", "My turn.")
+            try:
+                session.append("user", "Mine too!")
+            except ConflictError as exc:
+                print("refused:", exc)
+
+        for info in manager.iter_sessions(filter={"user": "ann"}):
+            print("listed:", info.title, "- a fork" if info.parent else "")
+        manager.delete_session(session.id)
+        try:
+            session.append("user", "Is anybody there?")
+        except SessionDeleted:
+            print("it does not come back")
+        print("deleted:", manager.delete_sessions(filter={"user": "ann"}))
 
 
 if __name__ == "__main__":

@@ -52,7 +52,11 @@ def test_readme_blocks_run(
 
 
 SAYS = {
-    "quickstart.py": ["refused: there is a session", "still listed: False"],
+    "quickstart.py": ["Restored: before replace at 0", "still: 2 messages", "refused: another worker", "deleted: 1"],
+    "graph_session.py": ["edited: So far: Osaka, Kyoto, Nara.", "not here: So far: Osaka, Kyoto, Kobe."],
+    "chat_history.py": ["As I said: Kyoto.", "3  ai         As I said: Kyoto.", "calls: 2"],
+    "workers.py": ["messages: 40", "each answered at once: True", "Cost: $0.0200 | Calls: 20"],
+    "foundation.py": ["refused: there is a session", "still listed: False"],
     "agent.py": ["another worker: Done: booked Kyoto", "had the answer been no: Done: not booked", "left: []"],
 }
 

@@ -117,7 +117,9 @@ class Entry:
                 *own, *guards, *more, *ops, Get(keys.INCARNATION), Get(LIFE), op_id=op_id, repeatable=repeatable
             )
             touch = self._touch(note)
-            outcome = yield from send(self.partition, batch, touch, note is None)
+            begun = next((op for op in more if isinstance(op, Expire) and note is None), None)
+            then = Touch(self.partition, ttl=begun.ttl) if begun is not None else None
+            outcome = yield from send(self.partition, batch, touch, note is None, then)
             if isinstance(outcome, Conflict):
                 if outcome.guard >= len(own):
                     return Conflict(outcome.guard - len(own))
@@ -150,12 +152,14 @@ class Entry:
         return own, more
 
     def _touch(self, note: Note | None) -> Touch | None:
-        """What the list has to hear, if anything."""
-        life = unpack_life(note.life, self.session_id) if note else self._writer.life or FOREVER
-        ttl = life.ttl if life.ttl and (note is None or life.sliding) else None
-        if note is not None and ttl is None and not self._turn and self._run in (None, note.run):
+        """What the list has to hear, if anything. How long the session lives it hears when that is known."""
+        if note is None:
+            return touch_of(self.partition, self._run)
+        life = unpack_life(note.life, self.session_id)
+        ends = life.sliding and life.ttl > 0
+        if not ends and not self._turn and self._run in (None, note.run):
             return None
-        return touch_of(self.partition, self._run, ttl)
+        return touch_of(self.partition, self._run, life.ttl if ends or not life.ttl else None)
 
     def _refused(self, failed: Op, note: Note | None, log_is_empty: list[Op]) -> Plan[list[Op]]:
         """Raise what it means; or find out what was not known: what an empty log looks like here."""
@@ -212,15 +216,16 @@ def raise_refused(failed: Op, session_id: str, lease: bytes) -> None:
         raise SessionNotFound(f"session {session_id!r} is no longer there: it has expired, or was deleted")
 
 
-def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool) -> Plan[Outcome]:
-    """Apply a batch, and tell the list beside it: before it when it is the `first`."""
-    calls = [Call(partition, batch)]
-    if touch is not None:
-        calls.insert(0, Call(REGISTRY, Batch(touch)))
+def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool, then: Touch | None = None) -> Plan[Outcome]:
+    """Apply a batch, and tell the list beside it, when it is the `first` before it; `then` what it hears afterwards."""
+    told = [Call(REGISTRY, Batch(each)) for each in (touch, then) if each is not None]
+    calls = [Call(partition, batch), *told[1:]]
+    calls[:0] = told[:1]
+    at = min(1, len(told))
     try:
-        return (yield Calls(calls, ordered=first and touch is not None))[-1]
+        return (yield Calls(calls, ordered=first and touch is not None))[at]
     except SessionStoreError as exc:
-        answer = exc.answers[-1] if exc.answers and len(exc.answers) > 1 else exc
+        answer = exc.answers[at] if exc.answers and len(exc.answers) > 1 else exc
         if isinstance(answer, SessionStoreError):
             raise answer from (exc if answer is not exc else exc.__cause__)
         outcome: Outcome = answer

@@ -55,5 +55,6 @@ class Noted:
 
 
 def touch_of(partition: bytes, run: str | None, ttl: int | None = None) -> Touch:
-    """What the list has to hear of a session that is used."""
-    return Touch(partition, ttl=ttl, runs=(keys.encode(run),) if run is not None else ())
+    """What the list has to hear of a session that is used, and lives on for so long (0: for ever, None: as before)."""
+    runs = (keys.encode(run),) if run is not None else ()
+    return Touch(partition, ttl=ttl or None, expires=0 if ttl == 0 else None, runs=runs)

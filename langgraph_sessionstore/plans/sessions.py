@@ -41,6 +41,7 @@ from ..ops import (
 from .desk import Chance, Desk
 from .details import Born, unpack_born, unpack_details
 from .entry import Life, raise_refused
+from .noted import touch_of
 from .places import BORN, DETAILS, LIFE, REGISTRY
 from .tools import TRIES, Tools
 
@@ -242,5 +243,4 @@ def set_life(desk: Desk, life: Life) -> Plan[None]:
     entry = desk.entry()
     outcome = yield from entry.send((), ops, op_id=desk.chance.new_id())
     assert not isinstance(outcome, Conflict)
-    touch = Touch(desk.partition, ttl=life.ttl) if life.ttl else Touch(desk.partition, expires=0)
-    yield from must(REGISTRY, touch)
+    yield from must(REGISTRY, touch_of(desk.partition, None, life.ttl))

@@ -137,5 +137,7 @@ def rewind(desk: Desk, turns: int | None, checkpoint_id: str | None) -> Plan[str
             draft.keep(draft.items[: draft.before_turn(turns)], label)
         move = Move(latest, target, label) if latest is not None else None
         if (yield from commit(desk, found, draft, move)):
-            return f"Restored: before the last {turns} turns" if turns else f"Restored: checkpoint {checkpoint_id}"
+            if turns is None:
+                return f"Restored: checkpoint {checkpoint_id}"
+            return "Restored: before the last turn" if turns == 1 else f"Restored: before the last {turns} turns"
     raise ConflictError(f"session {desk.session_id!r} was changed each time before it could be taken back")
