@@ -29,6 +29,7 @@ from .plans.details import Born, Details, Summary, pack_born, pack_details, pack
 from .plans.editing import pack_message
 from .plans.entry import Life
 from .plans.given import GivenMessage, as_id, as_messages, as_metadata, as_text
+from .plans.noted import Note
 from .plans.places import BORN, DETAILS, LOG, SUMMARY
 from .session import Session
 from .session.common import Common, Duration, as_milliseconds, now
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
 
 PAGE = 50
-_SCANNED = 10  # pages that one call looks through for metadata that fits
+_LINES = 100  # of the list that are looked at in one trip for metadata that fits
+_PAGES = 10  # such trips in one call
 
 
 class SessionManager:
@@ -370,6 +372,7 @@ class SessionManager:
         ops += [Append(LOG, pack_message(desk, message)) for message in messages]
         incarnation = yield from sessions.create(desk, life, ops, moment)
         if incarnation is not None:
+            desk.writer.noted.note(desk.partition, Note(None, incarnation, life.pack()))
             return Session(self._common, session_id, incarnation)
         there = (yield from self._get(session_id)) if exist_ok else None
         if there is None:
@@ -394,19 +397,15 @@ class SessionManager:
             raise ConfigurationError(f"limit is a number from 1 to 1000, not {limit!r:.80}")
         wanted, after = as_metadata(filter), _position(cursor, by)
         infos: list[SessionInfo] = []
-        for _ in range(_SCANNED if wanted else 1):
+        tools, lines = self._checkpointer.tools(), max(limit, _LINES) if wanted else limit
+        for _ in range(_PAGES if wanted else 1):
             left = limit - len(infos)
-            found = yield from sessions.page(
-                self._checkpointer.tools(),
-                by,
-                descending,
-                after,
-                left,
-                wanted,
-                now(),
-            )
-            infos += found.infos
-            after = found.cursor
+            found = yield from sessions.page(tools, by, descending, after, lines, wanted, now())
+            infos += found.infos[:left]
+            if len(found.infos) > left:
+                after = yield from sessions.cursor_behind(by, descending, after, found.places[left - 1] + 1)
+            else:
+                after = found.cursor
             if not after or len(infos) == limit:
                 break
         return SessionPage(infos, base64.urlsafe_b64encode(after).decode("ascii") if after else None)

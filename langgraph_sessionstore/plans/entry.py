@@ -221,9 +221,13 @@ def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool, then:
     told = [Call(REGISTRY, Batch(each)) for each in (touch, then) if each is not None]
     calls = [Call(partition, batch), *told[1:]]
     calls[:0] = told[:1]
-    at = min(1, len(told))
+    return (yield from decided(calls, min(1, len(told)), first and touch is not None))
+
+
+def decided(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Outcome]:
+    """Do these calls; the one at this place alone decides how it ends, whatever became of the others."""
     try:
-        return (yield Calls(calls, ordered=first and touch is not None))[at]
+        return (yield Calls(calls, ordered=ordered))[at]
     except SessionStoreError as exc:
         answer = exc.answers[at] if exc.answers and len(exc.answers) > 1 else exc
         if isinstance(answer, SessionStoreError):

@@ -40,7 +40,7 @@ from ..ops import (
 from . import layout, records
 from .cache import Name
 from .collecting import collect
-from .entry import Life, raise_refused
+from .entry import Life, decided, raise_refused
 from .places import GRAPH, HEAD, LIFE, REGISTRY
 from .reading import load_metadata, unpack_write
 from .records import Stored
@@ -113,7 +113,7 @@ def copy(
     for _ in range(TRIES):
         batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
         calls = [Call(REGISTRY, Batch(Touch(partition))), Call(partition, batch, source=source), *told]
-        outcome = (yield Calls(calls, ordered=True))[1]
+        outcome = yield from decided(calls, 1)
         if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
             break
         (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))

@@ -40,7 +40,7 @@ from ..ops import (
 )
 from .desk import Chance, Desk
 from .details import Born, unpack_born, unpack_details
-from .entry import Life, raise_refused
+from .entry import Life, decided, raise_refused
 from .noted import touch_of
 from .places import BORN, DETAILS, LIFE, REGISTRY
 from .tools import TRIES, Tools
@@ -61,7 +61,7 @@ def create(desk: Desk, life: Life, ops: Sequence[Op], now: int) -> Plan[bytes | 
         calls = [Call(REGISTRY, Batch(Touch(partition, at=now))), Call(partition, batch)]
         if life.ttl:
             calls.append(Call(REGISTRY, Batch(Touch(partition, at=now, ttl=life.ttl))))
-        outcome = (yield Calls(calls, ordered=True))[1]
+        outcome = yield from decided(calls, 1)
         if not isinstance(outcome, Conflict):
             incarnation: bytes = outcome[-1]
             return incarnation
@@ -122,6 +122,8 @@ class Listed(NamedTuple):
     infos: list[SessionInfo]
     actives: list[int]
     """When each was last active, by the list."""
+    places: list[int]
+    """Which line of the list each is."""
     cursor: bytes
 
 
@@ -132,10 +134,10 @@ def page(
     (found,) = yield from must(REGISTRY, Page(_ORDERS[by], after=after, limit=limit, reverse=descending))
     entries: Entries = found
     if not entries.rows:
-        return Listed([], [], entries.cursor)
+        return Listed([], [], [], entries.cursor)
     looked = yield Calls([_look(entry.name) for entry in entries.rows])
-    infos, actives, gone = [], [], []
-    for entry, rows in zip(entries.rows, looked, strict=True):
+    infos, actives, places, gone = [], [], [], []
+    for place, (entry, rows) in enumerate(zip(entries.rows, looked, strict=True)):
         one = _found(tools, session_id_of(entry.name), entry, rows)
         if one is None:
             if max(entry.created, entry.active) < now - LONG_GONE:
@@ -143,9 +145,17 @@ def page(
         elif _fits(one.info, wanted):
             infos.append(one.info)
             actives.append(entry.active)
+            places.append(place)
     if gone:
         yield Calls([Call(REGISTRY, Batch(*map(Forget, gone)))])
-    return Listed(infos, actives, entries.cursor)
+    return Listed(infos, actives, places, entries.cursor)
+
+
+def cursor_behind(by: Orders, descending: bool, after: bytes, lines: int) -> Plan[bytes]:
+    """Where a page begins that leaves so many lines behind."""
+    (found,) = yield from must(REGISTRY, Page(_ORDERS[by], after=after, limit=lines, reverse=descending))
+    entries: Entries = found
+    return entries.cursor
 
 
 def _fits(info: SessionInfo, wanted: Mapping[str, Any]) -> bool:
@@ -172,15 +182,14 @@ def delete(chance: Chance, session_id: str, stays: int) -> Plan[bool]:
     partition, mark = keys.session(session_id), chance.new_id()
     grave: list[Op] = [Put(keys.TOMBSTONE, mark), Expire(ttl=stays)] if stays else []
     ends = Batch(Expect(keys.INCARNATION, True), Expect(keys.TOMBSTONE, False), Drop(), *grave)
+    unlist = Call(REGISTRY, Batch(Forget(partition)))
     try:
-        outcome, _ = yield Calls([Call(partition, ends), Call(REGISTRY, Batch(Forget(partition)))], ordered=True)
-    except OutcomeUnknown as exc:
-        if exc.answers and isinstance(exc.answers[0], list):
-            raise  # it is gone, and may still be listed: who lists it finds out
+        outcome = yield from decided([Call(partition, ends), unlist], 0)
+    except OutcomeUnknown:
         (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
         if tombstone != mark:
             raise
-        yield from must(REGISTRY, Forget(partition))
+        yield Calls([unlist])
         return True
     return not isinstance(outcome, Conflict)
 

@@ -64,7 +64,8 @@ class Lease:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._session._run(sessions.end_lease(self._turn._desk, self._turn._lease))
+        with contextlib.suppress(SessionStoreError):  # it ends by itself
+            self._session._run(sessions.end_lease(self._turn._desk, self._turn._lease))
 
     async def __aenter__(self) -> Session:
         self._begin()
@@ -86,7 +87,8 @@ class Lease:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
+        with contextlib.suppress(SessionStoreError):
+            await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
 
     def _begin(self) -> None:
         if self._used:
