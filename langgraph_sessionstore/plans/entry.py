@@ -165,8 +165,10 @@ class Entry:
         """Raise what it means; or find out what was not known: what an empty log looks like here."""
         try:
             raise_refused(failed, self.session_id, self._writer.lease)
-        except SessionDeleted:
-            yield from must(REGISTRY, Forget(self.partition))  # the list was told beside the write
+        except (SessionDeleted, SessionNotFound):
+            there, tombstone = yield from must(self.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
+            if there is None or tombstone is not None:
+                yield from must(REGISTRY, Forget(self.partition))  # which was told beside the write
             raise
         incarnation, life, graph, log, view = yield from must(
             self.partition, Get(keys.INCARNATION), Get(LIFE), Get(GRAPH), Get(LOG), Get(ORDER)
