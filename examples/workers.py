@@ -36,6 +36,7 @@ def main(url: str) -> None:
         worker.start()
     for worker in workers:
         worker.join()
+    assert all(worker.exitcode == 0 for worker in workers)
     with SessionManager.from_url(url) as manager:
         session = manager.get_session(session_id)
         assert session is not None

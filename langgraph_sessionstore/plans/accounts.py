@@ -1,7 +1,8 @@
 """What a session has used: sums that many writers add to at once, by phase and model.
 
-Rule: sums are whole numbers, added to by the storage: tokens, calls, microseconds, billionths of the currency. So
-nothing is lost to concurrent writers, and nothing is rounded twice.
+Rule 1: sums are whole numbers, added to by the storage: tokens, calls, microseconds, billionths of the currency. So
+        nothing is lost to concurrent writers, and nothing is rounded twice.
+Rule 2: what was spent is spent, whoever's turn it is: a lease keeps no usage out.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def record(desk: Desk, phase: str, model: str, spent: Spent) -> Plan[None]:
     sums = [Add(keys.encode("n", phase, model, name), getattr(spent, name)) for name in _SUMS]
     last = Put(LAST_USAGE, codec.pack([phase, model, *spent]))
     ops: list[Op] = [*(each for each in sums if each.amount), last]
-    outcome = yield from desk.entry().send((), ops, op_id=desk.chance.new_id())
+    outcome = yield from desk.entry(exclusive=False).send((), ops, op_id=desk.chance.new_id())
     assert not isinstance(outcome, Conflict)
 
 

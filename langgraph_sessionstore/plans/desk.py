@@ -45,6 +45,6 @@ class Desk(NamedTuple):
         if self.writer.incarnation is not None and incarnation != self.writer.incarnation:
             raise SessionNotFound(f"session {self.session_id!r} is no longer there: it has expired, or was deleted")
 
-    def entry(self, channel: str | None = None) -> Entry:
+    def entry(self, channel: str | None = None, *, exclusive: bool = True) -> Entry:
         """A write to the session, on its way in."""
-        return Entry(self.writer, self.session_id, channel=channel)
+        return Entry(self.writer, self.session_id, channel=channel, exclusive=exclusive)

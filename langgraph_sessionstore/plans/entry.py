@@ -91,7 +91,14 @@ class Entry:
     """One write to a session, on its way in."""
 
     def __init__(
-        self, writer: Writer, session_id: str, *, run: str | None = None, turn: bool = True, channel: str | None = None
+        self,
+        writer: Writer,
+        session_id: str,
+        *,
+        run: str | None = None,
+        turn: bool = True,
+        channel: str | None = None,
+        exclusive: bool = True,
     ) -> None:
         self.session_id = session_id
         self.partition = keys.session(session_id)
@@ -102,6 +109,8 @@ class Entry:
         self._turn = turn
         self._channel = channel
         """The channel with the session's messages, when the write holds it."""
+        self._exclusive = exclusive
+        """Whether it has to wait its turn, when somebody has a lease."""
 
     def send(
         self, guards: Sequence[Op], ops: Sequence[Op], *, op_id: bytes | None = None, repeatable: bool = False
@@ -136,7 +145,8 @@ class Entry:
         own: list[Op] = [Expect(keys.TOMBSTONE, False)]
         if writer.incarnation is not None:
             own.append(Expect(keys.INCARNATION, etag(writer.incarnation)))
-        own.append(ExpectLease(writer.lease))
+        if self._exclusive:
+            own.append(ExpectLease(writer.lease))
         more: list[Op] = []
         if note is None and writer.life is not None and writer.incarnation is None:
             own.append(Expect(LIFE, False))

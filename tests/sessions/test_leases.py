@@ -35,7 +35,7 @@ def test_a_lease_is_exclusive(manager_on: Callable[..., SessionManager], form: F
     refusals: tuple[Callable[[], Any], ...] = (
         lambda: form.do(late, "append", "user", "no"),
         lambda: form.do(session, "clear"),
-        lambda: form.do(late, "record_usage", "no"),
+        lambda: form.do(late, "set_summary", "no"),
         lambda: put(form, other, late.config, 2),
         lambda: form.do(other.checkpointer, "put_writes", at, [("n", 1)], "t"),
         lambda: form.enter(late.lease(5)),
@@ -48,8 +48,10 @@ def test_a_lease_is_exclusive(manager_on: Callable[..., SessionManager], form: F
     assert found.config["configurable"] == saved["configurable"]
     assert "__" not in "".join(found.metadata)
     put(form, manager, found.config, 3)
+    form.do(late, "record_usage", "whoever's turn it is")
     form.leave(lease)
     assert form.texts(session) == ["mine"]
+    assert form.do(session, "usage").calls == 1
     form.do(late, "append", "user", "free again")
     with pytest.raises(LeaseLost):
         form.do(turn, "append", "user", "too late")
