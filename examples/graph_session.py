@@ -1,4 +1,4 @@
-"""A LangGraph agent on a session: its messages are edited, undone, rewound and forked, and the graph goes on from there.
+"""A LangGraph agent on a session: messages are edited, undone, rewound and forked, and the graph goes on from there.
 
     python -m pip install . langgraph && python examples/graph_session.py [URL]
 

@@ -9,13 +9,16 @@ The tour, from below:
   sync or async, on any backend.
 * `SessionManager` is the way in: `with SessionManager.from_url(url) as manager:` creates, lists and deletes sessions,
   and hands out a `Session` with its messages, summary, undo, usage and leases.
-* `SessionCheckpointer` is LangGraph's checkpointer: `compile(checkpointer=SessionCheckpointer.from_url(url))`.
+* `SessionCheckpointer`, `SessionStore` and `SessionCache` are LangGraph's checkpointer, store and cache; with a manager:
+  `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 
 `open_backend(url)` is the way to the foundation; `testing.BackendContract` is what a backend of your own has to pass.
 """
 
+from .adapters.cache import SessionCache
 from .adapters.checkpointer import SessionCheckpointer
+from .adapters.store import SessionStore
 from .backends import open_backend
 from .backends.base import Backend
 from .drive import arun, run
@@ -48,12 +51,14 @@ from .errors import (
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
+from .plans.items import SESSION_NAMESPACE
 from .session import Session
 from .usage import Metrics, Price, Usage
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "SESSION_NAMESPACE",
     "Backend",
     "BackendClosed",
     "BackendError",
@@ -75,6 +80,7 @@ __all__ = [
     "OutcomeUnknown",
     "Price",
     "Session",
+    "SessionCache",
     "SessionCheckpointer",
     "SessionDeleted",
     "SessionError",
@@ -83,6 +89,7 @@ __all__ = [
     "SessionManager",
     "SessionNotFound",
     "SessionPage",
+    "SessionStore",
     "SessionStoreError",
     "Unstorable",
     "UnsupportedFormat",

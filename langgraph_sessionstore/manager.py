@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from . import transfer
+from .adapters.cache import SessionCache
 from .adapters.checkpointer import CACHE_BYTES, SessionCheckpointer
-from .backends import open_backend
+from .adapters.standing import OnBackend, opened
+from .adapters.store import SessionStore
 from .backends.base import Backend
 from .drive import arun, run
 from .errors import ConfigurationError, SessionExists
@@ -44,7 +46,7 @@ _LINES = 100  # of the list that are looked at in one trip for metadata that fit
 _PAGES = 10  # such trips in one call
 
 
-class SessionManager:
+class SessionManager(OnBackend):
     """Sessions on one backend: `with SessionManager.from_url("redis://localhost:6379") as manager:`.
 
     One object serves sync and async callers, threads and event loops. `backend` stays yours; `from_url` opens one
@@ -75,11 +77,7 @@ class SessionManager:
         share: bool = True,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        if not isinstance(backend, Backend):
-            raise ConfigurationError(
-                f"a manager stands on a backend, not on {type(backend).__name__}; for a URL there is "
-                "SessionManager.from_url(url)"
-            )
+        self._stand_on(backend, "manager")
         if isinstance(undo, bool) or not isinstance(undo, int) or not 0 <= undo <= 10_000:
             raise ConfigurationError(f"undo is a number of operations, from 0 to 10,000, not {undo!r:.80}")
         life = Life(0 if ttl is None else as_milliseconds(ttl, "ttl"), sliding)
@@ -95,7 +93,9 @@ class SessionManager:
             stays=as_milliseconds(tombstone, "tombstone"),
             prices=as_prices(prices),
         )
-        self._owned = False
+        self._store = SessionStore(backend, serde=self._checkpointer.serde)
+        self._store.writer = self._checkpointer.writer
+        self._cache = SessionCache[Any](backend, serde=self._checkpointer.serde)
 
     @classmethod
     def from_url(
@@ -116,61 +116,27 @@ class SessionManager:
         **options: Any,
     ) -> SessionManager:
         """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it."""
-        backend = open_backend(url, **options)
-        try:
-            manager = cls(
-                backend,
-                ttl=ttl,
-                sliding=sliding,
-                undo=undo,
-                prices=prices,
-                channel=channel,
-                tombstone=tombstone,
-                serde=serde,
-                allow=allow,
-                strict=strict,
-                share=share,
-                cache_bytes=cache_bytes,
-            )
-        except BaseException:
-            backend.close()
-            raise
-        manager._owned = True
-        return manager
-
-    def close(self) -> None:
-        """Close the backend, when `from_url` opened it."""
-        if self._owned:
-            self.backend.close()
-
-    async def aclose(self) -> None:
-        """The async form of `close`."""
-        if self._owned:
-            await self.backend.aclose()
-
-    def __enter__(self) -> SessionManager:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> SessionManager:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        own: Any = {"ttl": ttl, "sliding": sliding, "undo": undo, "prices": prices, "channel": channel}
+        own |= {"tombstone": tombstone, "serde": serde, "allow": allow, "strict": strict, "share": share}
+        return opened(lambda backend: cls(backend, cache_bytes=cache_bytes, **own), url, options)
 
     # -- what shares the backend
-
-    @property
-    def backend(self) -> Backend:
-        """Where all of it lies."""
-        return self._common.backend
 
     @property
     def checkpointer(self) -> SessionCheckpointer:
         """For graphs: `builder.compile(checkpointer=manager.checkpointer)`."""
         return self._checkpointer
+
+    @property
+    def store(self) -> SessionStore:
+        """For graphs: `builder.compile(store=manager.store)`. What is put below
+        `(SESSION_NAMESPACE, session_id)` goes with the session."""
+        return self._store
+
+    @property
+    def cache(self) -> SessionCache[Any]:
+        """For graphs: `builder.compile(cache=manager.cache)`."""
+        return self._cache
 
     def history(self, session_id: str) -> SessionChatHistory:
         """The messages of a session as LangChain's chat history; the session begins with the first message."""

@@ -26,7 +26,6 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import keys
-from ..backends import open_backend
 from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
@@ -41,13 +40,14 @@ from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer
 from .configs import Target, run_names, thread_name
 from .search import Search, echoed
+from .standing import OnBackend, opened, serializer_of
 
 CACHE_BYTES = 64 * 2**20
 START = "__start__"
 """The channel in which LangGraph keeps the input of a graph."""
 
 
-class SessionCheckpointer(BaseCheckpointSaver[str]):
+class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
     """Keeps the state of LangGraph graphs on a backend: `builder.compile(checkpointer=SessionCheckpointer(backend))`.
 
     One object serves `invoke` and `ainvoke`, threads and event loops. `backend` stays yours; `from_url` opens one
@@ -72,22 +72,13 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
         cache_bytes: int = CACHE_BYTES,
         channel: str = "messages",
     ) -> None:
-        if not isinstance(backend, Backend):
-            raise ConfigurationError(
-                f"a checkpointer stands on a backend, not on {type(backend).__name__}; for a URL there is "
-                "SessionCheckpointer.from_url(url)"
-            )
-        allow = tuple(allow)
-        if serde is not None and (allow or strict is not None):
-            raise ConfigurationError("allow and strict belong to the library's own serializer, not to a given one")
-        super().__init__(serde=serde or SessionSerializer(allow=allow, strict=strict))
-        self.backend = backend
+        super().__init__(serde=serializer_of(serde, allow, strict))
+        self._stand_on(backend, "checkpointer")
         self._share = share
         self._cache = Cache(cache_bytes)
         self._channel = channel
         self.writer = Writer(Noted())
         """What every write of this process to a session builds on."""
-        self._owned = False
 
     @classmethod
     def from_url(
@@ -106,38 +97,9 @@ class SessionCheckpointer(BaseCheckpointSaver[str]):
 
         Use it as a (sync or async) context manager, or close it.
         """
-        backend = open_backend(url, **options)
-        try:
-            made = cls(
-                backend, serde=serde, allow=allow, strict=strict, share=share, cache_bytes=cache_bytes, channel=channel
-            )
-        except BaseException:
-            backend.close()
-            raise
-        made._owned = True
-        return made
-
-    def close(self) -> None:
-        """Close the backend, when `from_url` opened it."""
-        if self._owned:
-            self.backend.close()
-
-    async def aclose(self) -> None:
-        """The async form of `close`."""
-        if self._owned:
-            await self.backend.aclose()
-
-    def __enter__(self) -> SessionCheckpointer:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> SessionCheckpointer:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        own: Any = {"serde": serde, "allow": allow, "strict": strict, "share": share}
+        own |= {"cache_bytes": cache_bytes, "channel": channel}
+        return opened(lambda backend: cls(backend, **own), url, options)
 
     # -- reading
 

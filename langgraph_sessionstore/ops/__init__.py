@@ -5,7 +5,7 @@ batches      operations applied as a whole; calls; plans
 links        keys that a value leads to, in front of it; a following range brings their rows along
 """
 
-from .batches import Batch, Call, Calls, Outcome, Plan, call, etag, must
+from .batches import Batch, Call, Calls, Outcome, Plan, call, etag, must, must_all
 from .links import Links, Run, split_links, with_links
 from .operations import (
     COUNTER_LIMIT,
@@ -83,6 +83,7 @@ __all__ = [
     "call",
     "etag",
     "must",
+    "must_all",
     "split_links",
     "with_links",
 ]

@@ -139,6 +139,16 @@ def must(partition: bytes, *ops: Op, op_id: bytes | None = None) -> Plan[list[An
     return outcome
 
 
+def must_all(calls: Sequence[Call], *, ordered: bool = False) -> Plan[list[list[Any]]]:
+    """A plan of several batches whose guards have to hold, in one trip: `ConflictError` when one does not."""
+    replies = []
+    for made, outcome in zip(calls, (yield Calls(calls, ordered=ordered)) if calls else (), strict=True):
+        if isinstance(outcome, Conflict):
+            raise ConflictError(f"somebody else changed what this relied on: {made.batch.ops[outcome.guard]!r}")
+        replies.append(outcome)
+    return replies
+
+
 def etag(value: bytes) -> str:
     """The short name of a value that `Expect` compares."""
     return sha1(value, usedforsecurity=False).hexdigest()

@@ -51,7 +51,7 @@ def check(tools: Tools, thread: str) -> Plan[list[Problem]]:
     for key, value in writes.items():
         try:
             write = unpack_write(key, value, thread)
-            load_typed(tools, write.typed, f"the write at {keys.decode(key)!r} in thread {thread!r}")
+            load_typed(tools.serde, write.typed, f"the write at {keys.decode(key)!r} in thread {thread!r}")
         except DataError as exc:
             problems.append(Problem("damaged", str(exc)))
     return problems
@@ -80,7 +80,7 @@ def _elements(tools: Tools, thread: str, stored: list[Stored], elements: dict[by
                 problems.append(Problem("missing", place))
                 continue
             try:
-                load_typed(tools, unpack_typed(value, place), place)
+                load_typed(tools.serde, unpack_typed(value, place), place)
             except DataError as exc:
                 problems.append(Problem("damaged", str(exc)))
     return problems
@@ -122,7 +122,7 @@ def _record(tools: Tools, thread: str, stored: Stored) -> list[Problem]:
     problems = []
     for typed, kind, where in parts:
         try:
-            if not isinstance(load_typed(tools, typed, where), kind):
+            if not isinstance(load_typed(tools.serde, typed, where), kind):
                 problems.append(Problem("damaged", f"{where} is no {kind.__name__}"))
         except DataError as exc:
             problems.append(Problem("damaged", str(exc)))

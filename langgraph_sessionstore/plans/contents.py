@@ -126,7 +126,7 @@ def load_message(desk: Desk, number: int, stored: bytes | None) -> BaseMessage:
     place = f"message {number} in the log of session {desk.session_id!r}"
     if stored is None:
         raise CorruptData(f"{place} is missing")
-    message = reading.load_typed(desk.tools, unpack_typed(stored, place), place)
+    message = reading.load_typed(desk.tools.serde, unpack_typed(stored, place), place)
     if not isinstance(message, BaseMessage):
         raise CorruptData(f"{place} is no message")
     return message

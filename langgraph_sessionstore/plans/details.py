@@ -47,7 +47,7 @@ def unpack_details(tools: Tools, stored: bytes | None, session_id: str) -> Detai
     if stored is None:
         return Details()
     place = f"the details of session {session_id!r}"
-    fields = load_typed(tools, unpack_typed(stored, place), place)
+    fields = load_typed(tools.serde, unpack_typed(stored, place), place)
     if isinstance(fields, list) and len(fields) == 3:
         title, system, metadata = fields
         if all(text is None or isinstance(text, str) for text in (title, system)) and isinstance(metadata, dict):

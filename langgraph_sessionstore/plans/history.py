@@ -52,7 +52,7 @@ def history(
         for write in reversed(writes_of(page.rows, ns, parent, thread)):
             if write.channel in open_:
                 place = f"a write to {write.channel!r} at checkpoint {parent!r} of thread {thread!r}"
-                value = load_typed(tools, write.typed, place)
+                value = load_typed(tools.serde, write.typed, place)
                 found[write.channel].append((write.task_id, write.channel, value))
         for channel in open_ & record.values.keys():
             seeds[channel] = record

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, CheckpointMetadata, CheckpointTuple
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS
 
 from .. import codec, keys
@@ -176,7 +177,7 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
     """The checkpoint as LangGraph takes it; everything in it is the caller's own."""
     record = stored.record
     place = f"checkpoint {record.id!r} of thread {thread!r}"
-    fields = _mapping(load_typed(tools, record.fields, place), place)
+    fields = _mapping(load_typed(tools.serde, record.fields, place), place)
     values = {}
     for channel, value in record.values.items():
         values[channel] = load_value(tools, value, reading.elements, f"channel {channel!r} of {place}")
@@ -196,7 +197,11 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
         load_metadata(tools, thread, stored),
         config_of(thread, record.ns, record.parent) if record.parent else None,
         [
-            (write.task_id, write.channel, load_typed(tools, write.typed, f"a write to {write.channel!r} at {place}"))
+            (
+                write.task_id,
+                write.channel,
+                load_typed(tools.serde, write.typed, f"a write to {write.channel!r} at {place}"),
+            )
             for write in writes_of(reading.rows, record.ns, record.id, thread)
         ],
     )
@@ -205,7 +210,7 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
 def load_metadata(tools: Tools, thread: Any, stored: Stored) -> CheckpointMetadata:
     """A checkpoint's metadata."""
     place = f"metadata of checkpoint {stored.record.id!r} of thread {thread!r}"
-    metadata: CheckpointMetadata = _mapping(load_typed(tools, stored.record.metadata, place), place)
+    metadata: CheckpointMetadata = _mapping(load_typed(tools.serde, stored.record.metadata, place), place)
     return metadata
 
 
@@ -235,7 +240,7 @@ def unpack_write(key: bytes, stored: bytes, thread: Any) -> Write:
 def _revive_sends(tools: Tools, thread: Any, record: Record, reading: Reading, checkpoint: dict[str, Any]) -> None:
     """Before version 4 of checkpoints, packets to be sent were kept as writes of the parent only."""
     sends = [
-        load_typed(tools, write.typed, f"a packet for checkpoint {record.id!r} of thread {thread!r}")
+        load_typed(tools.serde, write.typed, f"a packet for checkpoint {record.id!r} of thread {thread!r}")
         for write in writes_of(reading.rows, record.ns, record.sends_of or "", thread)
         if write.channel == TASKS
     ]
@@ -256,10 +261,10 @@ def _mapping(value: Any, place: str) -> Any:
     return value
 
 
-def load_typed(tools: Tools, typed: records.Typed, place: str) -> Any:
+def load_typed(serde: SerializerProtocol, typed: records.Typed, place: str) -> Any:
     """A serialized value; what is wrong with it says where it stands."""
     try:
-        return tools.serde.loads_typed(typed)
+        return serde.loads_typed(typed)
     except Exception as exc:
         raise _named(exc, place) from exc
 

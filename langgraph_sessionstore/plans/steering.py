@@ -148,7 +148,7 @@ def _fields(desk: Desk, stored: Stored | None) -> dict[str, Any]:
     if stored is None:
         return {name: value for name, value in empty_checkpoint().items() if name != "pending_sends"}
     place = f"checkpoint {stored.record.id!r} of session {desk.session_id!r}"
-    fields: dict[str, Any] = reading.load_typed(desk.tools, stored.record.fields, place)
+    fields: dict[str, Any] = reading.load_typed(desk.tools.serde, stored.record.fields, place)
     return fields
 
 

@@ -143,9 +143,10 @@ class ServerProcess(Startable):
 
     def request_stop(self) -> None:
         """Ask the server to end, without waiting, so that several can end at the same time."""
-        if self.running:
-            os.kill(self.pid, signal.SIGTERM)
-            self.resume()  # a paused process would not see the request
+        if self._process is not None:  # to one that has ended nothing is sent
+            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(signal.SIGCONT)  # a paused process would not see the request
+            self.paused = False
 
     def stop(self) -> None:
         """End the server in an orderly way, or by force if it does not; port and directory stay."""

@@ -1,0 +1,162 @@
+"""Entries of a cache: where they lie, reading, writing and clearing them.
+
+    partition ("cache", *namespace)
+        (0, key)             an entry: when it ends (0: never), and its value
+        (1, moment, key)     the same entry in the order of the ends, while it has one; a hint
+
+Rule 1: what cannot be read is not there. A cache never stops what it should speed up.
+Rule 2: who writes takes along some of what has ended, so that a cache does not grow with what nobody asks for again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from .. import codec, keys
+from ..errors import CorruptData, DataError
+from ..ops import (
+    Batch,
+    Call,
+    Calls,
+    Delete,
+    Drop,
+    Entries,
+    Expect,
+    Forget,
+    Get,
+    Op,
+    Page,
+    Plan,
+    Put,
+    Range,
+    Touch,
+    etag,
+    must,
+    must_all,
+)
+from .noted import Note, Noted
+from .tools import pack_typed, unpack_typed
+
+CACHE = keys.registry("cache")
+"""The list of all namespaces of caches."""
+_TAKEN = 20
+"""Ended entries that a write takes along."""
+_PAGE = 100
+
+Namespace = tuple[str, ...]
+Address = tuple[Namespace, str]
+
+
+def read(serde: SerializerProtocol, wanted: Iterable[Address], now: int) -> Plan[dict[Address, Any]]:
+    """The entries that are there and have not ended, in one trip."""
+    parts = _grouped((namespace, (namespace, key)) for namespace, key in dict.fromkeys(wanted))
+    outcomes = yield from must_all(
+        [Call(name, Batch(*[Get(keys.encode(0, key)) for _, key in part])) for name, part in parts]
+    )
+    found = {}
+    for (_, part), replies in zip(parts, outcomes, strict=True):
+        for address, stored in zip(part, replies, strict=True):
+            try:
+                if stored is not None:
+                    found[address] = _load(serde, stored, now)
+            except (DataError, _Ended):
+                continue
+            except Exception:  # another serializer's own trouble with what it finds
+                continue
+    return found
+
+
+class _Ended(Exception):
+    """The entry is there, and its time is over."""
+
+
+def _load(serde: SerializerProtocol, stored: bytes, now: int) -> Any:
+    match codec.unpack(stored, "an entry of the cache"):
+        case [int(ends), bytes(typed)]:
+            if ends and ends <= now:
+                raise _Ended
+            return serde.loads_typed(unpack_typed(typed, "an entry of the cache"))
+    raise CorruptData("an entry of the cache is damaged")
+
+
+def write(
+    serde: SerializerProtocol,
+    listed: Noted,
+    new_id: Callable[[], bytes],
+    entries: Mapping[Address, tuple[Any, int]],
+    now: int,
+) -> Plan[None]:
+    """Set these entries, each with the moment of its end (0: none)."""
+    parts = _grouped((namespace, (key, value, ends)) for (namespace, key), (value, ends) in entries.items())
+    calls = []
+    for name, part in parts:
+        ops: list[Op] = []
+        for key, value, ends in part:
+            ops.append(Put(keys.encode(0, key), codec.pack([ends, pack_typed(serde.dumps_typed(value))])))
+            ops += [Put(keys.encode(1, ends, key), b"")] if ends else []
+        ended = Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)
+        calls.append(Call(name, Batch(*ops, ended, op_id=new_id())))
+    unlisted = [name for name, _ in parts if listed.of(name) is None]
+    touch = [Call(CACHE, Batch(*map(Touch, unlisted)))] if unlisted else []
+    outcomes = yield from must_all([*touch, *calls], ordered=bool(touch) and len(calls) == 1)
+    for name in unlisted:
+        listed.note(name, Note())
+    for (name, _), outcome in zip(parts, outcomes[len(touch) :], strict=True):
+        if outcome[-1]:
+            yield from _sweep(name, [key for key, _ in outcome[-1]], now)
+
+
+def _sweep(name: bytes, ended: Sequence[bytes], now: int) -> Plan[None]:
+    """Take entries that have ended, if they have not been set again."""
+    places = [keys.encode(0, *keys.decode(key)[2:]) for key in ended]
+    stored = yield from must(name, *map(Get, places))
+    ops = []
+    for hint, place, value in zip(ended, places, stored, strict=True):
+        over = value is not None and _is_over(value, now)
+        ops.append(Batch(Expect(place, etag(value)), Delete(place), Delete(hint)) if over else Batch(Delete(hint)))
+    yield Calls([Call(name, batch) for batch in ops])
+
+
+def _is_over(stored: bytes, now: int) -> bool:
+    try:
+        ends = codec.unpack(stored, "an entry of the cache")[0]
+        return type(ends) is int and 0 < ends <= now
+    except (DataError, LookupError, TypeError):
+        return True  # nobody can read it
+
+
+def clear(listed: Noted, namespaces: Sequence[Namespace] | None) -> Plan[None]:
+    """Take all entries of these namespaces; None: of all."""
+    if namespaces is not None:
+        yield from _drop(listed, [_name(namespace) for namespace in namespaces])
+        return
+    cursor = b""
+    while True:
+        (page,) = yield from must(CACHE, Page("name", after=cursor, limit=_PAGE))
+        entries: Entries = page
+        yield from _drop(listed, [entry.name for entry in entries.rows])
+        if not (cursor := entries.cursor):
+            return
+
+
+def _drop(listed: Noted, names: Sequence[bytes]) -> Plan[None]:
+    if not names:
+        return
+    for name in names:
+        listed.forget(name)
+    yield from must(CACHE, *map(Forget, names))
+    yield from must_all([Call(name, Batch(Drop())) for name in names])
+
+
+def _name(namespace: Namespace) -> bytes:
+    return keys.encode("cache", *namespace)
+
+
+def _grouped(pairs: Iterable[tuple[Namespace, Any]]) -> list[tuple[bytes, list[Any]]]:
+    parts: dict[bytes, list[Any]] = {}
+    for namespace, part in pairs:
+        parts.setdefault(_name(namespace), []).append(part)
+    return list(parts.items())

@@ -1,0 +1,204 @@
+"""Searching the items of a store, and its namespaces.
+
+Rule 1: items come in the order of their namespaces and keys. They are read a bounded number at a time, and no longer
+        than more of them are wanted. A namespace with nothing below it takes one trip, others two, or as many as it is
+        long.
+Rule 2: what belongs to a session is found when the session is named: no search goes through all sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from .. import keys
+from ..errors import ConfigurationError, CorruptData
+from ..keys import Segment
+from ..ops import Batch, Call, Entries, Page, Plan, must, must_all
+from . import filters
+from .items import ANY_ROW, SESSION_NAMESPACE, STORE, Namespace, Place, Stored, place_of
+
+_ITEMS = 200
+"""Items that are fetched at once of one namespace."""
+_AT_ONCE = 16
+"""Namespaces whose items are fetched in one trip."""
+_NAMES = 200
+"""Namespaces that are looked at in one trip."""
+
+
+class _Wish:
+    """What is still to be passed over, and to be found."""
+
+    def __init__(self, offset: int, limit: int) -> None:
+        for number, what in ((offset, "offset"), (limit, "limit")):
+            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+                raise ConfigurationError(f"{what} is a whole number from 0 on, not {number!r:.80}")
+        self.offset = offset
+        self.limit = limit
+
+    @property
+    def done(self) -> bool:
+        return self.limit == 0
+
+    def wants(self) -> bool:
+        """Whether the next one that fits is wanted, or passed over."""
+        if self.offset:
+            self.offset -= 1
+            return False
+        self.limit -= 1
+        return True
+
+
+class Search:
+    """One search for items."""
+
+    def __init__(self, serde: SerializerProtocol, wanted: Mapping[str, Any] | None, offset: int, limit: int) -> None:
+        filters.check(wanted)
+        self._serde = serde
+        self._wanted = wanted
+        self._wish = _Wish(offset, limit)
+        self._found: list[Stored] = []
+
+    def run(self, prefix: Namespace) -> Plan[list[Stored]]:
+        """What is in the namespaces that begin so."""
+        if prefix[:1] == (SESSION_NAMESPACE,):
+            yield from self._all_of(place_of(prefix))
+            return self._found
+        first = [place_of(prefix)] if prefix else []
+        lines = Page("name", prefix=keys.encode("store", *prefix), limit=_NAMES)
+        while not self._wish.done:
+            size = self._size()
+            calls = [Call(place.partition, Batch(*place.page(None, size))) for place in first]
+            *pages, listed = yield from must_all([*calls, Call(STORE, Batch(lines))])
+            for place, page in zip(first, pages, strict=True):
+                yield from self._all_of(place, page, size)
+            entries: Entries = listed[0]
+            names = [_namespace_of(entry.name) for entry in entries.rows]
+            places = [place_of(name) for name in names if name != prefix]
+            for at in range(0, len(places), _AT_ONCE):
+                if self._wish.done:
+                    break
+                size, some = self._size(), places[at : at + _AT_ONCE]
+                outcomes = yield from must_all(
+                    [Call(place.partition, Batch(*place.page(None, size))) for place in some]
+                )
+                for place, page in zip(some, outcomes, strict=True):
+                    yield from self._all_of(place, page, size)
+            if not entries.cursor:
+                break
+            first, lines = [], lines._replace(after=entries.cursor)
+        return self._found
+
+    def _size(self) -> int:
+        return _ITEMS if self._wanted else min(_ITEMS, self._wish.offset + self._wish.limit)
+
+    def _all_of(self, place: Place, page: Sequence[Any] | None = None, size: int = 0) -> Plan[None]:
+        """Look at all items of a place, as long as more are wanted; its first page may be there already."""
+        after: Sequence[Segment] | None = None
+        while not self._wish.done:
+            if page is None:
+                size = self._size()
+                page = yield from must(place.partition, *place.page(after, size))
+            for after, read in place.items(self._serde, page):  # noqa: B007
+                if self._wish.done:
+                    return
+                self._look(read)
+            if len(page[0]) < size:
+                return
+            page = None
+
+    def _look(self, read: Callable[[], Stored]) -> None:
+        if not self._wanted:
+            if self._wish.wants():
+                self._found.append(read())
+        elif filters.fits((item := read()).value, self._wanted) and self._wish.wants():
+            self._found.append(item)
+
+
+class Conditions:
+    """Which namespaces a listing wants."""
+
+    def __init__(self, prefix: Sequence[Namespace], suffix: Sequence[Namespace], max_depth: int | None) -> None:
+        if max_depth is not None and (isinstance(max_depth, bool) or not isinstance(max_depth, int) or max_depth < 1):
+            raise ConfigurationError(f"max_depth is a whole number from 1 on, not {max_depth!r:.80}")
+        self._prefix = prefix
+        self._suffix = suffix
+        self._depth = max_depth
+        literal = [path[: path.index("*")] if "*" in path else path for path in prefix]
+        self.start: Namespace = max(literal, key=len, default=())
+        """How all of them begin."""
+
+    def fit(self, namespace: Namespace) -> bool:
+        return all(_begins(namespace, path) for path in self._prefix) and all(
+            _begins(namespace[::-1], path[::-1]) for path in self._suffix
+        )
+
+    def cut(self, namespace: Namespace) -> Namespace:
+        return namespace[: self._depth]
+
+
+def _begins(namespace: Namespace, path: Namespace) -> bool:
+    return len(namespace) >= len(path) and all(
+        wanted in ("*", label) for label, wanted in zip(namespace, path, strict=False)
+    )
+
+
+def namespaces(conditions: Conditions, offset: int, limit: int) -> Plan[list[Namespace]]:
+    """The namespaces with items, in order."""
+    wish, found = _Wish(offset, limit), list[Namespace]()
+    last: Namespace | None = None
+    source = _of_session(conditions.start) if conditions.start[:1] == (SESSION_NAMESPACE,) else _listed(conditions)
+    after: Any = None
+    while not wish.done:
+        names, after = yield from source(after)
+        for name in names:
+            if conditions.fit(name) and (cut := conditions.cut(name)) != last:
+                last = cut
+                if wish.wants():
+                    found.append(cut)
+                if wish.done:
+                    break
+        if after is None:
+            break
+    return found
+
+
+_Source = Callable[[Any], Plan[tuple[list[Namespace], Any]]]
+
+
+def _listed(conditions: Conditions) -> _Source:
+    """Pages of the list, without those namespaces that turn out to have no items."""
+
+    def read(after: bytes | None) -> Plan[tuple[list[Namespace], Any]]:
+        prefix = keys.encode("store", *conditions.start)
+        (listed,) = yield from must(STORE, Page("name", prefix=prefix, after=after or b"", limit=_NAMES))
+        entries: Entries = listed
+        names = [name for entry in entries.rows if conditions.fit(name := _namespace_of(entry.name))]
+        rows = yield from must_all([Call(place_of(name).partition, Batch(ANY_ROW)) for name in names])
+        names = [name for name, (row,) in zip(names, rows, strict=True) if row]
+        return names, entries.cursor or None
+
+    return read
+
+
+def _of_session(start: Namespace) -> _Source:
+    """Pages of what belongs to a session."""
+    place = place_of(start)
+
+    def read(after: Sequence[Segment] | None) -> Plan[tuple[list[Namespace], Any]]:
+        _, times = place.page(after, _ITEMS)
+        (rows,) = yield from must(place.partition, times)
+        parts = [keys.decode(key)[2:] for key, _ in rows]
+        names = [(*place.base, *map(str, part[:-2])) for part in parts]
+        return list(dict.fromkeys(names)), parts[-1] if len(rows) == _ITEMS else None
+
+    return read
+
+
+def _namespace_of(partition: bytes) -> Namespace:
+    kind, *labels = keys.decode(partition)
+    if kind != "store" or not all(isinstance(label, str) for label in labels):
+        raise CorruptData(f"the list of namespaces names {partition[:80]!r}, which is none")
+    return tuple(map(str, labels))

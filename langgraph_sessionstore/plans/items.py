@@ -1,0 +1,249 @@
+"""Items of a store: where they lie, reading and writing them.
+
+    partition ("store", *namespace)     the items of one namespace
+        (0, 0, key)                     an item: when it was put last, and its value
+        (1, 0, key)                     when it was put first
+    partition ("session", id)           the items of the namespaces (SESSION_NAMESPACE, id, *rest): they go with it
+        ("x", 0, *rest, 0, key)
+        ("x", 1, *rest, 0, key)
+
+Rule 1: whole labels are compared, so ("foo",) never reaches what is in ("foobar",); a number is never a label.
+Rule 2: a namespace is listed when its first item is there, and taken from the list after its last one is gone. Whoever
+        writes into a partition that was not there lists it afterwards, and whoever takes a namespace from the list
+        looks again afterwards. So one of the two sees the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from .. import codec, keys
+from ..errors import ConfigurationError, CorruptData
+from ..keys import Segment
+from ..ops import (
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Delete,
+    Drop,
+    ExpectEmpty,
+    Forget,
+    Get,
+    Op,
+    Plan,
+    Put,
+    PutNew,
+    Range,
+    Touch,
+    must,
+    must_all,
+)
+from .entry import Entry, Writer
+from .noted import Note, Noted
+from .reading import load_typed
+from .tools import pack_typed, unpack_typed
+
+SESSION_NAMESPACE = "__session__"
+"""The first label of what belongs to a session: `(SESSION_NAMESPACE, session_id, ...)`."""
+STORE = keys.registry("store")
+"""The list of all namespaces."""
+
+ANY_ROW = Range(*keys.below(1), limit=1)
+"""A small row of a namespace that has items."""
+
+Namespace = tuple[str, ...]
+Address = tuple[Namespace, str]
+
+
+class Stored(NamedTuple):
+    """An item as it is read. Times are microseconds since 1970."""
+
+    namespace: Namespace
+    key: str
+    value: dict[str, Any]
+    created: int
+    updated: int
+
+
+Item = tuple[Sequence[Segment], Callable[[], Stored]]
+"""Where an item lies in its partition, and how to read it."""
+
+
+class Place(NamedTuple):
+    """Where the items of a namespace lie, and of those below it in the same partition."""
+
+    partition: bytes
+    base: Namespace
+    """The namespace, as far as the partition stands for it; the rest is in the keys."""
+    rest: Namespace
+    head: tuple[str, ...]
+    session_id: str | None
+
+    def rows(self, key: str) -> tuple[bytes, bytes]:
+        """The keys of an item: of its value, and of when it was put first."""
+        return keys.encode(*self.head, 0, *self.rest, 0, key), keys.encode(*self.head, 1, *self.rest, 0, key)
+
+    def page(self, after: Sequence[Segment] | None, limit: int) -> list[Op]:
+        """What reads so many items with what lies below: from the first on, or behind the last one read."""
+        spans = [keys.below(*self.head, kind, *self.rest) for kind in (0, 1)]
+        if after is not None:
+            spans = [(keys.encode(*self.head, kind, *after) + b"\xff", spans[kind][1]) for kind in (0, 1)]
+        return [Range(*span, limit=limit) for span in spans]
+
+    def items(
+        self, serde: SerializerProtocol, page: Sequence[Any]
+    ) -> Iterator[tuple[Sequence[Segment], Callable[[], Stored]]]:
+        """The items on a page: where each lies, and how to read it."""
+        values, times = page
+        created = dict(times)
+        for key, value in values:
+            match keys.decode(key)[len(self.head) :]:
+                case [0, *labels, 0, str(name)] if all(isinstance(label, str) for label in labels):
+                    namespace = (*self.base, *map(str, labels))
+                    begun = created.get(keys.encode(*self.head, 1, *labels, 0, name))
+                    yield (*labels, 0, name), partial(unpack_item, serde, namespace, name, value, begun)
+                case _:
+                    raise CorruptData(f"namespace {self.base!r} holds {key[:80]!r}, which is no item")
+
+
+def place_of(namespace: Namespace) -> Place:
+    """Where the items of a namespace lie."""
+    if namespace[:1] != (SESSION_NAMESPACE,):
+        return Place(keys.encode("store", *namespace), namespace, (), (), None)
+    if len(namespace) < 2:
+        raise ConfigurationError(
+            f"name the session: ({SESSION_NAMESPACE!r}, session_id, ...), not ({SESSION_NAMESPACE!r},) alone"
+        )
+    return Place(keys.session(namespace[1]), namespace[:2], namespace[2:], ("x",), namespace[1])
+
+
+def pack_item(serde: SerializerProtocol, value: Mapping[str, Any], updated: int) -> bytes:
+    """The stored form of an item."""
+    return codec.pack([updated, pack_typed(serde.dumps_typed(dict(value)))])
+
+
+def unpack_item(
+    serde: SerializerProtocol, namespace: Namespace, key: str, stored: bytes, created: bytes | None
+) -> Stored:
+    """An item from its two rows."""
+    where = f"item {key!r} of namespace {namespace!r}"
+    match codec.unpack(stored, where):
+        case [int(updated), bytes(typed)] if 0 <= updated < 1 << 56:
+            value = load_typed(serde, unpack_typed(typed, where), where)
+        case _:
+            raise CorruptData(f"{where} is damaged")
+    begun = codec.unpack(created, where) if created is not None else updated
+    if not isinstance(value, dict) or type(begun) is not int or not 0 <= begun < 1 << 56:
+        raise CorruptData(f"{where} is damaged")
+    return Stored(namespace, key, value, begun, updated)
+
+
+# -- reading
+
+
+def read(
+    serde: SerializerProtocol, wanted: Iterable[tuple[Namespace, str]]
+) -> Plan[dict[tuple[Namespace, str], Stored]]:
+    """The items that are there, all in one trip."""
+    gets: dict[bytes, list[Op]] = {}
+    asked = list(dict.fromkeys(wanted))
+    for namespace, key in asked:
+        place = place_of(namespace)
+        gets.setdefault(place.partition, []).extend(map(Get, place.rows(key)))
+    outcomes = yield from must_all([Call(partition, Batch(*ops)) for partition, ops in gets.items()])
+    replies = {partition: iter(outcome) for partition, outcome in zip(gets, outcomes, strict=True)}
+    found = {}
+    for namespace, key in asked:
+        reply = replies[place_of(namespace).partition]
+        stored, created = next(reply), next(reply)
+        if stored is not None:
+            found[namespace, key] = unpack_item(serde, namespace, key, stored, created)
+    return found
+
+
+# -- writing
+
+
+class Scribe(NamedTuple):
+    """Who writes items: what is known of sessions and of namespaces, the time, and names that nobody had before."""
+
+    writer: Writer
+    listed: Noted
+    now: Callable[[], int]
+    new_id: Callable[[], bytes]
+
+
+def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, Mapping[str, Any] | None]) -> Plan[None]:
+    """Put these items, and delete those without a value: all in one trip, those of each session in one of their own."""
+    now = scribe.now()
+    own: dict[bytes, list[Op]] = {}
+    sessions: dict[str, list[Op]] = {}
+    for (namespace, key), value in changes.items():
+        place = place_of(namespace)
+        row, created = place.rows(key)
+        if value is None:
+            ops: list[Op] = [Delete(row), Delete(created)]
+        else:
+            ops = [PutNew(created, codec.pack(now)), Put(row, pack_item(serde, value, now))]
+        if place.session_id is None:
+            own.setdefault(place.partition, []).extend(ops)
+        else:
+            sessions.setdefault(place.session_id, []).extend(ops)
+    for session_id, ops in sessions.items():
+        if _puts(ops):
+            yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.new_id())
+        else:  # which is no reason to begin a session
+            yield from must(keys.session(session_id), *ops)
+    if own:
+        yield from _write_own(scribe, own)
+
+
+def _puts(ops: Sequence[Op]) -> bool:
+    return any(isinstance(op, Put) for op in ops)
+
+
+def _write_own(scribe: Scribe, own: Mapping[bytes, Sequence[Op]]) -> Plan[None]:
+    """Write into namespaces' own partitions, and keep the list of them right."""
+    calls, listed = [], scribe.listed
+    for name, ops in own.items():
+        if _puts(ops):
+            calls.append(Call(name, Batch(Get(keys.INCARNATION), *ops, op_id=scribe.new_id())))
+        else:
+            calls.append(Call(name, Batch(*ops, ANY_ROW)))
+    touched = {name: Touch(name) for name, ops in own.items() if _puts(ops) and listed.of(name) is None}
+    together = len(calls) == 1 and bool(touched)
+    list_it = [Call(STORE, Batch(*touched.values()))] if together else []
+    outcomes = (yield from must_all([*calls, *list_it], ordered=together))[: len(calls)]
+    emptied = []
+    for (name, ops), outcome in zip(own.items(), outcomes, strict=True):
+        if not _puts(ops):
+            emptied += [name] if any(outcome[:-1]) and not outcome[-1] else []
+        elif outcome[0] is None and name not in touched:  # it had gone meanwhile
+            touched[name] = Touch(name)
+            together = False
+    if touched and not together:
+        yield from must(STORE, *touched.values())
+    for name in touched:
+        listed.note(name, Note())
+    if emptied:
+        yield from forget_empty(listed, emptied)
+
+
+def forget_empty(listed: Noted, names: Sequence[bytes]) -> Plan[None]:
+    """Take those of these namespaces from the list that have no items."""
+    outcomes = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in names])
+    gone = [name for name, outcome in zip(names, outcomes, strict=True) if not isinstance(outcome, Conflict)]
+    if not gone:
+        return
+    for name in gone:
+        listed.forget(name)
+    yield from must(STORE, *map(Forget, gone))
+    replies = yield from must_all([Call(name, Batch(Get(keys.INCARNATION))) for name in gone])
+    back = [name for name, (there,) in zip(gone, replies, strict=True) if there is not None]
+    if back:
+        yield from must(STORE, *map(Touch, back))
