@@ -9,7 +9,7 @@ The tour, from below:
   sync or async, on any backend.
 * `SessionManager` is the way in: `with SessionManager.from_url(url) as manager:` creates, lists and deletes sessions,
   and hands out a `Session` with its messages, summary, undo, usage and leases.
-* `SessionCheckpointer`, `SessionStore` and `SessionCache` are LangGraph's checkpointer, store and cache; with a manager:
+* `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
   `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 

@@ -19,6 +19,7 @@ from ..drive import arun, run
 from ..errors import ConfigurationError
 from ..plans import caching
 from ..plans.noted import Noted
+from ..plans.shelves import Shelves
 from .standing import OnBackend, opened, serializer_of
 
 
@@ -41,7 +42,7 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
     ) -> None:
         super().__init__(serde=serializer_of(serde, allow, strict))
         self._stand_on(backend, "cache")
-        self._listed = Noted()
+        self._shelves = Shelves(caching.CACHE, Noted(), _new_id)
 
     @classmethod
     def from_url(
@@ -67,20 +68,20 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
     def set(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """Set entries, each with the seconds that it stays (None: for ever)."""
         entries, now = _entries(pairs), _now()
-        run(self.backend, caching.write(self.serde, self._listed, _new_id, entries, now))
+        run(self.backend, caching.write(self.serde, self._shelves, entries, now))
 
     async def aset(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """The async form of `set`."""
         entries, now = _entries(pairs), _now()
-        await arun(self.backend, caching.write(self.serde, self._listed, _new_id, entries, now))
+        await arun(self.backend, caching.write(self.serde, self._shelves, entries, now))
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Take all entries of these namespaces; without any: of all of them."""
-        run(self.backend, caching.clear(self._listed, _namespaces(namespaces)))
+        run(self.backend, caching.clear(self._shelves, _namespaces(namespaces)))
 
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """The async form of `clear`."""
-        await arun(self.backend, caching.clear(self._listed, _namespaces(namespaces)))
+        await arun(self.backend, caching.clear(self._shelves, _namespaces(namespaces)))
 
 
 def _address(address: Any) -> tuple[tuple[str, ...], str]:

@@ -34,6 +34,7 @@ from ..plans import finding, items
 from ..plans.entry import Writer
 from ..plans.items import Namespace, Scribe, Stored
 from ..plans.noted import Noted
+from ..plans.shelves import Shelves
 from .standing import OnBackend, opened, serializer_of
 
 
@@ -59,7 +60,7 @@ class SessionStore(OnBackend, BaseStore):
     ) -> None:
         self._stand_on(backend, "store")
         self._serde = serializer_of(serde, allow, strict)
-        self._listed = Noted()
+        self._shelves = Shelves(items.STORE, Noted(), _new_id)
         self.writer = Writer(Noted())
         """What writes into sessions build on."""
 
@@ -112,8 +113,7 @@ class SessionStore(OnBackend, BaseStore):
             else:
                 results.append(None)
         if changes:
-            scribe = Scribe(self.writer, self._listed, _now, _new_id)
-            yield from items.write(self._serde, scribe, changes)
+            yield from items.write(self._serde, Scribe(self.writer, self._shelves, _now), changes)
         return results
 
 

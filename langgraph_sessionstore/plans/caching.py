@@ -10,7 +10,7 @@ Rule 2: who writes takes along some of what has ended, so that a cache does not 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -25,19 +25,17 @@ from ..ops import (
     Drop,
     Entries,
     Expect,
-    Forget,
     Get,
     Op,
     Page,
     Plan,
     Put,
     Range,
-    Touch,
     etag,
     must,
     must_all,
 )
-from .noted import Note, Noted
+from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
 
 CACHE = keys.registry("cache")
@@ -83,30 +81,18 @@ def _load(serde: SerializerProtocol, stored: bytes, now: int) -> Any:
 
 
 def write(
-    serde: SerializerProtocol,
-    listed: Noted,
-    new_id: Callable[[], bytes],
-    entries: Mapping[Address, tuple[Any, int]],
-    now: int,
+    serde: SerializerProtocol, shelves: Shelves, entries: Mapping[Address, tuple[Any, int]], now: int
 ) -> Plan[None]:
     """Set these entries, each with the moment of its end (0: none)."""
-    parts = _grouped((namespace, (key, value, ends)) for (namespace, key), (value, ends) in entries.items())
-    calls = []
-    for name, part in parts:
-        ops: list[Op] = []
-        for key, value, ends in part:
-            ops.append(Put(keys.encode(0, key), codec.pack([ends, pack_typed(serde.dumps_typed(value))])))
-            ops += [Put(keys.encode(1, ends, key), b"")] if ends else []
-        ended = Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)
-        calls.append(Call(name, Batch(*ops, ended, op_id=new_id())))
-    unlisted = [name for name, _ in parts if listed.of(name) is None]
-    touch = [Call(CACHE, Batch(*map(Touch, unlisted)))] if unlisted else []
-    outcomes = yield from must_all([*touch, *calls], ordered=bool(touch) and len(calls) == 1)
-    for name in unlisted:
-        listed.note(name, Note())
-    for (name, _), outcome in zip(parts, outcomes[len(touch) :], strict=True):
-        if outcome[-1]:
-            yield from _sweep(name, [key for key, _ in outcome[-1]], now)
+    batches: dict[bytes, list[Op]] = {}
+    for (namespace, key), (value, ends) in entries.items():
+        ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)])
+        ops.append(Put(keys.encode(0, key), codec.pack([ends, pack_typed(serde.dumps_typed(value))])))
+        ops += [Put(keys.encode(1, ends, key), b"")] if ends else []
+    replies = yield from shelves.write(batches)
+    for name, (ended, *_) in zip(batches, replies, strict=True):
+        if ended:
+            yield from _sweep(name, [key for key, _ in ended], now)
 
 
 def _sweep(name: bytes, ended: Sequence[bytes], now: int) -> Plan[None]:
@@ -128,27 +114,23 @@ def _is_over(stored: bytes, now: int) -> bool:
         return True  # nobody can read it
 
 
-def clear(listed: Noted, namespaces: Sequence[Namespace] | None) -> Plan[None]:
+def clear(shelves: Shelves, namespaces: Sequence[Namespace] | None) -> Plan[None]:
     """Take all entries of these namespaces; None: of all."""
     if namespaces is not None:
-        yield from _drop(listed, [_name(namespace) for namespace in namespaces])
+        yield from _drop(shelves, [_name(namespace) for namespace in namespaces])
         return
     cursor = b""
     while True:
         (page,) = yield from must(CACHE, Page("name", after=cursor, limit=_PAGE))
         entries: Entries = page
-        yield from _drop(listed, [entry.name for entry in entries.rows])
+        yield from _drop(shelves, [entry.name for entry in entries.rows])
         if not (cursor := entries.cursor):
             return
 
 
-def _drop(listed: Noted, names: Sequence[bytes]) -> Plan[None]:
-    if not names:
-        return
-    for name in names:
-        listed.forget(name)
-    yield from must(CACHE, *map(Forget, names))
+def _drop(shelves: Shelves, names: Sequence[bytes]) -> Plan[None]:
     yield from must_all([Call(name, Batch(Drop())) for name in names])
+    yield from shelves.unlist(names)
 
 
 def _name(namespace: Namespace) -> bytes:

@@ -7,10 +7,7 @@
         ("x", 0, *rest, 0, key)
         ("x", 1, *rest, 0, key)
 
-Rule 1: whole labels are compared, so ("foo",) never reaches what is in ("foobar",); a number is never a label.
-Rule 2: a namespace is listed when its first item is there, and taken from the list after its last one is gone. Whoever
-        writes into a partition that was not there lists it afterwards, and whoever takes a namespace from the list
-        looks again afterwards. So one of the two sees the other.
+Rule: whole labels are compared, so ("foo",) never reaches what is in ("foobar",); a number is never a label.
 """
 
 from __future__ import annotations
@@ -32,20 +29,18 @@ from ..ops import (
     Delete,
     Drop,
     ExpectEmpty,
-    Forget,
     Get,
     Op,
     Plan,
     Put,
     PutNew,
     Range,
-    Touch,
     must,
     must_all,
 )
 from .entry import Entry, Writer
-from .noted import Note, Noted
 from .reading import load_typed
+from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
 
 SESSION_NAMESPACE = "__session__"
@@ -170,12 +165,11 @@ def read(
 
 
 class Scribe(NamedTuple):
-    """Who writes items: what is known of sessions and of namespaces, the time, and names that nobody had before."""
+    """Who writes items: what is known of sessions and of namespaces, and the time in microseconds."""
 
     writer: Writer
-    listed: Noted
+    shelves: Shelves
     now: Callable[[], int]
-    new_id: Callable[[], bytes]
 
 
 def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, Mapping[str, Any] | None]) -> Plan[None]:
@@ -196,54 +190,27 @@ def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, M
             sessions.setdefault(place.session_id, []).extend(ops)
     for session_id, ops in sessions.items():
         if _puts(ops):
-            yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.new_id())
+            yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.shelves.new_id())
         else:  # which is no reason to begin a session
             yield from must(keys.session(session_id), *ops)
     if own:
-        yield from _write_own(scribe, own)
+        yield from _write_own(scribe.shelves, own)
 
 
 def _puts(ops: Sequence[Op]) -> bool:
     return any(isinstance(op, Put) for op in ops)
 
 
-def _write_own(scribe: Scribe, own: Mapping[bytes, Sequence[Op]]) -> Plan[None]:
-    """Write into namespaces' own partitions, and keep the list of them right."""
-    calls, listed = [], scribe.listed
-    for name, ops in own.items():
-        if _puts(ops):
-            calls.append(Call(name, Batch(Get(keys.INCARNATION), *ops, op_id=scribe.new_id())))
-        else:
-            calls.append(Call(name, Batch(*ops, ANY_ROW)))
-    touched = {name: Touch(name) for name, ops in own.items() if _puts(ops) and listed.of(name) is None}
-    together = len(calls) == 1 and bool(touched)
-    list_it = [Call(STORE, Batch(*touched.values()))] if together else []
-    outcomes = (yield from must_all([*calls, *list_it], ordered=together))[: len(calls)]
-    emptied = []
-    for (name, ops), outcome in zip(own.items(), outcomes, strict=True):
-        if not _puts(ops):
-            emptied += [name] if any(outcome[:-1]) and not outcome[-1] else []
-        elif outcome[0] is None and name not in touched:  # it had gone meanwhile
-            touched[name] = Touch(name)
-            together = False
-    if touched and not together:
-        yield from must(STORE, *touched.values())
-    for name in touched:
-        listed.note(name, Note())
+def _write_own(shelves: Shelves, own: Mapping[bytes, Sequence[Op]]) -> Plan[None]:
+    """Write into namespaces' own partitions; one that has lost its last item is gone."""
+    batches = {name: ops if _puts(ops) else [*ops, ANY_ROW] for name, ops in own.items()}
+    replies = yield from shelves.write(batches)
+    emptied = [
+        name
+        for (name, ops), reply in zip(own.items(), replies, strict=True)
+        if not _puts(ops) and any(reply[:-1]) and not reply[-1]
+    ]
     if emptied:
-        yield from forget_empty(listed, emptied)
-
-
-def forget_empty(listed: Noted, names: Sequence[bytes]) -> Plan[None]:
-    """Take those of these namespaces from the list that have no items."""
-    outcomes = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in names])
-    gone = [name for name, outcome in zip(names, outcomes, strict=True) if not isinstance(outcome, Conflict)]
-    if not gone:
-        return
-    for name in gone:
-        listed.forget(name)
-    yield from must(STORE, *map(Forget, gone))
-    replies = yield from must_all([Call(name, Batch(Get(keys.INCARNATION))) for name in gone])
-    back = [name for name, (there,) in zip(gone, replies, strict=True) if there is not None]
-    if back:
-        yield from must(STORE, *map(Touch, back))
+        drops = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in emptied])
+        gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
+        yield from shelves.unlist(gone)

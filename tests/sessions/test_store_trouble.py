@@ -1,0 +1,180 @@
+"""The store under several workers, with bad input and with damaged rows; and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.store.base import BaseStore, InvalidNamespaceError, PutOp, SearchOp
+from support.proxy import Proxy
+from support.servers import RedisServer
+from support.sittings import Form
+from typing_extensions import TypedDict
+
+from langgraph_sessionstore import (
+    Backend,
+    ConfigurationError,
+    CorruptData,
+    SessionManager,
+    SessionStore,
+    Unstorable,
+    keys,
+    run,
+)
+from langgraph_sessionstore.ops import Delete, Forget, Put, must
+from langgraph_sessionstore.plans.items import STORE
+
+
+def test_two_workers_leave_one_of_their_values(manager_on: Callable[..., SessionManager], form: Form) -> None:
+    workers = [manager_on().store for _ in range(2)]
+
+    def work(number: int) -> None:
+        for turn in range(30):
+            workers[number].put(("shared",), "k", {"by": number, "turn": turn, "text": f"{number}" * 500})
+            workers[number].put(("comes and goes",), f"{number}", {})
+            workers[number].delete(("comes and goes",), f"{number}")
+            workers[number].put((f"own {number}", f"{turn}"), "k", {})
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, range(2)))
+    found = form.do(workers[0], "get", ("shared",), "k").value
+    assert found["turn"] == 29
+    assert found["text"] == f"{found['by']}" * 500
+    assert len(form.do(workers[0], "list_namespaces", limit=100)) == 61
+    workers[1].put(("comes and goes",), "last", {})
+    assert ("comes and goes",) in form.do(workers[0], "list_namespaces", limit=100)
+
+
+def test_a_namespace_that_others_emptied_is_listed_again(manager_on: Callable[..., SessionManager], form: Form) -> None:
+    one, two = manager_on().store, manager_on().store
+    for _ in range(2):
+        form.do(one, "put", ("n", "m"), "k", {"v": 1})
+        form.do(two, "put", ("n", "m"), "l", {"v": 1})
+        form.do(two, "batch", [PutOp(("n", "m"), "k", None), PutOp(("n", "m"), "l", None)])
+        assert form.do(one, "list_namespaces") == [] == form.do(one, "search", ())
+    form.do(one, "put", ("n", "m"), "k", {"v": 1})
+    assert form.do(two, "list_namespaces") == [("n", "m")]
+
+
+def test_a_line_without_items_is_no_namespace_and_one_is_listed_by_the_next_process(
+    manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form
+) -> None:
+    form.do(manager_on().store, "put", ("n",), "k", {"v": 1})
+    run(storage(), must(STORE, Forget(keys.encode("store", "n"))))  # as a worker that died in between leaves it
+    assert form.do(manager_on().store, "search", ()) == []
+    store = manager_on().store
+    form.do(store, "put", ("n",), "l", {"v": 1})
+    assert [item.key for item in form.do(store, "search", ())] == ["k", "l"]
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("put", ((), "k", {})),
+        ("put", (("a", ""), "k", {})),
+        ("put", (("a.b",), "k", {})),
+        ("put", (("langgraph",), "k", {})),
+        ("get", (("a", 1), "k")),
+        ("batch", ([PutOp("text", "k", {})],)),  # type: ignore[arg-type]
+        ("batch", ([PutOp(("a", ""), "k", {})],)),
+        ("batch", ([PutOp((), "k", {})],)),
+        ("batch", ([SearchOp(("a.b",))],)),
+    ],
+)
+def test_bad_namespaces_are_refused(name: str, args: Any, manager: SessionManager, form: Form) -> None:
+    with pytest.raises(InvalidNamespaceError):
+        form.do(manager.store, name, *args)
+
+
+def test_bad_input_changes_nothing(manager: SessionManager, form: Form) -> None:
+    store = manager.store
+    for ops in (
+        [PutOp(("a",), "k", {}), PutOp(("a",), 1, {})],  # type: ignore[arg-type]
+        [PutOp(("a",), "k", {}), PutOp(("a",), "l", "text")],  # type: ignore[arg-type]
+        [PutOp(("a",), "k", {}), PutOp(("a",), "l", {1: 2})],  # type: ignore[dict-item]
+        [PutOp(("a",), "k", {}), "get"],
+        [PutOp(("a",), "k", {}), SearchOp((), {"n": {"$in": [1]}})],
+        [PutOp(("a",), "k", {}), SearchOp((), {"n": {"$gt": "much"}})],
+        [PutOp(("a",), "k", {}), SearchOp((), "n")],  # type: ignore[arg-type]
+        [PutOp(("a",), "k", {}), SearchOp((), None, -1)],
+        [PutOp(("a",), "k", {}), SearchOp((), None, 1, -1)],
+        [PutOp(("a",), "k", {}), PutOp(("__session__",), "k", {})],
+        [PutOp(("a",), "k", {}), SearchOp(("__session__",))],
+    ):
+        with pytest.raises(ConfigurationError):
+            form.do(store, "batch", ops)
+    with pytest.raises(ConfigurationError):
+        form.do(store, "list_namespaces", max_depth=0)
+    with pytest.raises(NotImplementedError, match="TTL"):
+        form.do(store, "put", ("a",), "k", {}, ttl=1)
+    with pytest.raises(Unstorable):
+        form.do(store, "batch", [PutOp(("a",), "k", {}), PutOp(("a",), "l", {"f": test_bad_namespaces_are_refused})])
+    with pytest.raises(ConfigurationError, match=r"SessionStore\.from_url"):
+        SessionStore("memory:")  # type: ignore[arg-type]
+    assert form.do(store, "search", ()) == []
+
+
+def test_damaged_rows_say_where_they_are(manager: SessionManager, storage: Callable[[], Backend], form: Form) -> None:
+    store = manager.store
+    form.do(store, "put", ("n",), "good", {"v": 1})
+    for row, at in ((b"\xc1", keys.encode(0, 0, "bad")), (b"\x01\x92\x01\xa1x", keys.encode(0, 0, "bad"))):
+        run(storage(), must(keys.encode("store", "n"), Put(at, row)))
+        for name, args in (("get", (("n",), "bad")), ("search", (("n",),))):
+            with pytest.raises(CorruptData, match="bad"):
+                form.do(store, name, *args)
+    odd = Put(keys.encode(0, "odd"), b"x")
+    run(storage(), must(keys.encode("store", "n"), Delete(keys.encode(0, 0, "bad")), odd))
+    with pytest.raises(CorruptData, match="no item"):
+        form.do(store, "search", ("n",))
+    assert form.do(store, "get", ("n",), "good").value == {"v": 1}
+
+
+def test_a_graph_uses_it_and_a_directory_keeps_it(tmp_path: Path) -> None:
+    class State(TypedDict):
+        name: str
+
+    def remember(state: State, *, store: BaseStore) -> State:
+        seen = store.get(("people",), state["name"])
+        store.put(("people",), state["name"], {"times": (seen.value["times"] if seen else 0) + 1})
+        return state
+
+    for _ in range(3):
+        with SessionStore.from_url(f"file:{tmp_path}/s") as store:
+            graph = StateGraph(State).add_node("remember", remember).add_edge(START, "remember").compile(store=store)
+            graph.invoke({"name": "Ann"})
+    with SessionStore.from_url(f"file:{tmp_path}/s") as store:
+        found = store.get(("people",), "Ann")
+        assert found is not None
+        assert found.value == {"times": 3}
+
+
+@pytest.fixture
+def proxy(redis7: RedisServer) -> Iterator[Proxy]:
+    with Proxy(redis7.host, redis7.port) as proxy:
+        yield proxy
+
+
+def test_what_it_costs(proxy: Proxy, form: Form, tmp_path: Path) -> None:
+    store = SessionStore.from_url(f"redis://{proxy.host}:{proxy.port}/0", prefix=f"{tmp_path}")
+    form.do(store, "put", ("warm",), "k", {})
+    form.do(store, "batch", [PutOp(("cost",), f"{n}", {"n": n}) for n in range(20)])
+    form.do(store, "batch", [PutOp(("deep", "er"), f"{n}", {"n": n}) for n in range(20)])
+    costs: list[tuple[int, str, tuple[Any, ...]]] = [
+        (1, "put", (("new",), "k", {})),
+        (1, "put", (("cost",), "k", {})),
+        (1, "get", (("cost",), "k")),
+        (1, "search", (("cost",),)),
+        (2, "search", (("deep",),)),
+        (1, "delete", (("cost",), "k")),
+        (1, "batch", ([PutOp(("cost",), f"{n}", {"n": n}) for n in range(1000)],)),
+        (2, "list_namespaces", ()),
+    ]
+    for trips, name, args in costs:
+        proxy.reset()
+        form.do(store, name, *args)
+        assert proxy.round_trips == trips, (name, args)
+    form.do(store, "close")
