@@ -112,9 +112,11 @@ def purge(desk: Desk) -> Plan[None]:
             outcome = yield from desk.entry().send([Expect(GRAPH, False)], ops, op_id=desk.chance.new_id())
             if not isinstance(outcome, Conflict):
                 return
-        elif (yield from commit(desk._replace(depth=0), found, draft)):
+        elif not draft.differs():
             history: list[Op] = [DeleteRange(*places.UNDONE), DeleteRange(*REDO)]
             yield from desk.entry().send((), history, op_id=desk.chance.new_id())
+            return
+        elif (yield from commit(desk._replace(depth=0), found, draft)):
             return
     raise ConflictError(f"session {desk.session_id!r} was changed each time before it could be cleared")
 
@@ -238,7 +240,8 @@ def _remember(desk: Desk, step: Step) -> list[Op]:
 def _kept(desk: Desk, found: Contents, step: Step, view: Order | None = None) -> list[Op]:
     """Note an operation, and take away what is too old; with the new order, also the messages that nobody needs."""
     old = found.undone[: max(0, len(found.undone) - desk.depth + 1)] if desk.depth else found.undone
-    ops = [*_remember(desk, step), *(Delete(key) for key, _ in old)]
+    gone: list[Op] = [Delete(key) for key, _ in old] if desk.depth else [DeleteRange(*places.UNDONE)]
+    ops = [*_remember(desk, step), *gone]
     if view is not None:
         steps = [unpack_step(value, desk.session_id) for _, value in found.undone[len(old) :]]
         needed = [view, *_orders(desk, [*steps, step] if desk.depth else [])]

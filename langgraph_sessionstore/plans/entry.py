@@ -10,7 +10,7 @@ Rule 3: the list is a hint, so the batch alone decides how a write ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from .. import codec, keys
 from ..errors import (
@@ -19,6 +19,7 @@ from ..errors import (
     LeaseHeld,
     LeaseLost,
     MessagesElsewhere,
+    OutcomeUnknown,
     SessionDeleted,
     SessionNotFound,
     SessionStoreError,
@@ -46,6 +47,8 @@ from . import order
 from .noted import Note, Noted, touch_of
 from .places import GRAPH, LIFE, LOG, ORDER, REGISTRY
 from .tools import TRIES
+
+T = TypeVar("T")
 
 
 class Life(NamedTuple):
@@ -208,9 +211,9 @@ class Entry:
         if lives.ttl and lives.sliding and not known and not moved:
             touch = touch_of(self.partition, self._run, lives.ttl)
             end = Batch(Expect(LIFE, etag(life or b"")), *lives.end(), repeatable=True)
-            yield from send(self.partition, end, touch, False)
+            yield from afterwards(send(self.partition, end, touch, False))
         elif anew and not told:
-            yield from must(REGISTRY, touch_of(self.partition, self._run))
+            yield from afterwards(must(REGISTRY, touch_of(self.partition, self._run)))
 
 
 def raise_refused(failed: Op, session_id: str, lease: bytes) -> None:
@@ -246,6 +249,16 @@ def decided(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Outcom
             raise answer from (exc if answer is not exc else exc.__cause__)
         outcome: Outcome = answer
         return outcome
+
+
+def afterwards(plan: Plan[T]) -> Plan[T]:
+    """Do what belongs to a write that was done: when this fails, the write is there all the same."""
+    try:
+        return (yield from plan)
+    except OutcomeUnknown:
+        raise
+    except SessionStoreError as exc:
+        raise OutcomeUnknown(f"this was stored, but not all that belongs to it: {exc}") from exc
 
 
 def _state(value: bytes | None) -> bool | str:

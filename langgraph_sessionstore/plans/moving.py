@@ -8,9 +8,10 @@ Rule 2: it arrives at one moment: its rows are gathered in a place of their own,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .. import keys
-from ..errors import CorruptData, SessionNotFound
+from ..errors import CorruptData, SessionNotFound, SessionStoreError
 from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, Range, Row, must
 from . import pruning
 from .desk import Desk
@@ -59,8 +60,9 @@ def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
 
 
 def drop(at: bytes) -> Plan[None]:
-    """Take the place away."""
-    yield from must(at, Drop())
+    """Take the place away. It would go by itself some day, so it is no matter if that fails."""
+    with suppress(SessionStoreError):
+        yield from must(at, Drop())
 
 
 def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:

@@ -40,7 +40,7 @@ from ..ops import (
 from . import layout, records
 from .cache import Name
 from .collecting import collect
-from .entry import Life, decided, raise_refused
+from .entry import Life, afterwards, decided, raise_refused
 from .places import GRAPH, HEAD, LIFE, REGISTRY
 from .reading import load_metadata, unpack_write
 from .records import Stored
@@ -128,7 +128,7 @@ def copy(
     runs = {load_metadata(tools, target, stored).get("run_id") for stored in found}
     names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
     if names:
-        yield from must(REGISTRY, Touch(partition, runs=names))
+        yield from afterwards(must(REGISTRY, Touch(partition, runs=names)))
     incarnation: bytes = outcome[-2]
     return incarnation
 

@@ -40,7 +40,7 @@ from ..ops import (
 )
 from .desk import Chance, Desk
 from .details import Born, unpack_born, unpack_details
-from .entry import Life, decided, raise_refused
+from .entry import Life, afterwards, decided, raise_refused, unpack_life
 from .noted import touch_of
 from .places import BORN, DETAILS, LIFE, REGISTRY
 from .tools import TRIES, Tools
@@ -93,16 +93,18 @@ def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
 
 
 def _look(partition: bytes) -> Call:
-    return Call(partition, Batch(Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(BORN), Get(DETAILS)))
+    return Call(partition, Batch(Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(BORN), Get(DETAILS), Get(LIFE)))
 
 
 def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Found | None:
-    incarnation, tombstone, born_row, details_row = rows
+    incarnation, tombstone, born_row, details_row, life_row = rows
     if incarnation is None or tombstone is not None:
         return None
     born = unpack_born(born_row, session_id) or Born(entry.created if entry else 0, None)
     details = unpack_details(tools, details_row, session_id)
     updated = max(entry.active, born.created) if entry else born.created
+    life = unpack_life(life_row, session_id)
+    ends = life.ttl + (updated if life.sliding else born.created)  # for a list that has not heard of it
     info = SessionInfo(
         session_id,
         timestamp(born.created),
@@ -110,7 +112,7 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
         details.title,
         details.metadata,
         born.parent,
-        timestamp(entry.expires) if entry and entry.expires else None,
+        timestamp(entry.expires if entry and entry.expires else ends) if life.ttl else None,
         details.system,
     )
     return Found(info, incarnation)
@@ -252,4 +254,4 @@ def set_life(desk: Desk, life: Life) -> Plan[None]:
     entry = desk.entry()
     outcome = yield from entry.send((), ops, op_id=desk.chance.new_id())
     assert not isinstance(outcome, Conflict)
-    yield from must(REGISTRY, touch_of(desk.partition, None, life.ttl))
+    yield from afterwards(must(REGISTRY, touch_of(desk.partition, None, life.ttl)))
