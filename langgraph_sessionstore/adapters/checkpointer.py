@@ -36,6 +36,7 @@ from ..plans.checking import Problem
 from ..plans.entry import Entry, Writer
 from ..plans.noted import Noted
 from ..plans.places import BORN
+from ..plans.steering import START
 from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer
 from .configs import Target, run_names, thread_name
@@ -43,8 +44,6 @@ from .search import Search, echoed
 from .standing import OnBackend, opened, serializer_of
 
 CACHE_BYTES = 64 * 2**20
-START = "__start__"
-"""The channel in which LangGraph keeps the input of a graph."""
 
 
 class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):

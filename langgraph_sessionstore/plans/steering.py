@@ -7,7 +7,7 @@ Rule 3: new messages trigger no node: what a node had seen of the old version it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,11 @@ from .desk import Desk
 from .records import Record, Stored
 from .versions import Continued, Versions, following
 from .writing import Beside, Input, put
+
+START = "__start__"
+"""The channel, and the node, that take the input of a graph."""
+_FORMAT = 4
+"""The format of LangGraph's checkpoints since packets lie in a channel of their own."""
 
 
 def newest(latest: Stored | None) -> list[Op]:
@@ -51,7 +56,7 @@ def edit(
     versions: Versions = dict(latest.record.versions) if latest else {}
     old, new = versions.get(channel), following(_greatest(versions))
     versions[channel] = new
-    seen = fields.get("versions_seen", {}) if latest is None or latest.record.seen is None else latest.record.seen
+    seen = _seen(desk, latest)
     checkpoint = {
         **fields,
         "id": name[0],
@@ -64,7 +69,7 @@ def edit(
         },
     }
     if "updated_channels" in checkpoint:
-        checkpoint["updated_channels"] = [channel]
+        checkpoint["updated_channels"] = None  # a node that was about to run still is: LangGraph looks at all channels
     parent = latest.record.id if latest else None
     metadata = _metadata(desk, latest, "update")
     given = Input(desk.session_id, "", checkpoint, metadata, {channel: new}, parent)
@@ -132,21 +137,25 @@ def before_turns(desk: Desk, latest: Stored, turns: int) -> Plan[Stored | None]:
 
 def _begins_turn(desk: Desk, stored: Stored, parent: Stored | None) -> bool:
     """Whether the graph was given an input here; runs that store only their end leave out the step of their input."""
-    metadata: Any = reading.load_metadata(desk.tools, desk.session_id, stored)
-    if metadata.get("source") == "input":
+    if START in stored.record.values:
         return True
-    if metadata.get("source") != "loop":
-        return False
-    if parent is None:
-        return True
-    before: Any = reading.load_metadata(desk.tools, desk.session_id, parent)
-    steps = metadata.get("step"), before.get("step")
-    return isinstance(steps[0], int) and isinstance(steps[1], int) and steps[0] - steps[1] > 1
+    before = _seen(desk, parent).get(START, {}).get(START)
+    taken = _seen(desk, stored).get(START, {}).get(START) != before
+    return taken and not (parent is not None and START in parent.record.values)
+
+
+def _seen(desk: Desk, stored: Stored | None) -> Mapping[str, Versions]:
+    """Which versions each node had seen."""
+    if stored is not None and stored.record.seen is not None:
+        return stored.record.seen
+    seen: Mapping[str, Versions] = _fields(desk, stored).get("versions_seen", {})
+    return seen
 
 
 def _fields(desk: Desk, stored: Stored | None) -> dict[str, Any]:
     if stored is None:
-        return {name: value for name, value in empty_checkpoint().items() if name != "pending_sends"}
+        empty = {name: value for name, value in empty_checkpoint().items() if name != "pending_sends"}
+        return {**empty, "v": _FORMAT}
     place = f"checkpoint {stored.record.id!r} of session {desk.session_id!r}"
     fields: dict[str, Any] = reading.load_typed(desk.tools.serde, stored.record.fields, place)
     return fields

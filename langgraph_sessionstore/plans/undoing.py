@@ -15,7 +15,7 @@ from .contents import Contents
 from .desk import Desk
 from .editing import Move, Step, begin, commit, put_or_delete, same_as, state_of, unpack_step
 from .order import Order
-from .places import DETAILS, HEAD, LOG, ORDER, REDO, SUMMARY, UNDONE
+from .places import DETAILS, GRAPH, HEAD, LOG, ORDER, REDO, SUMMARY, UNDONE
 from .records import Stored
 from .tools import TRIES
 
@@ -71,12 +71,17 @@ def _exchange(
     old: dict[bytes, bytes | None] = {}
     for key, value in target.items():
         if key == ORDER:
+            if found.channel is not None:
+                raise ConflictError(
+                    f"the messages of session {desk.session_id!r} are those of its graph now: what was done to its log "
+                    "before stays as it is"
+                )
             size = order.size_of(found.size, desk.session_id)
             listed = order.unpack(value, desk.session_id)
             view = order.of(Order(listed.runs, 0).numbers(0), size)  # what came later is at no place in it
             rows[key] = None if view == Order() else view.pack()
             old[key] = order.closed(contents.log_numbers(desk, found), size).pack()
-            guards += [Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]
+            guards += [Expect(GRAPH, False), Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]
         else:
             rows[key], old[key] = value, now[key]
             guards.append(Expect(key, state_of(now[key])))
