@@ -6,24 +6,21 @@ is deleted here is gone for the graph.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from . import transfer
 from .adapters.cache import SessionCache
 from .adapters.checkpointer import CACHE_BYTES, SessionCheckpointer
-from .adapters.standing import OnBackend, opened
+from .adapters.standing import opened
 from .adapters.store import SessionStore
 from .backends.base import Backend
 from .drive import arun, run
 from .errors import ConfigurationError, SessionExists
-from .info import SessionInfo, SessionPage
+from .many import ManySessions
 from .memory import SessionMemory
 from .ops import Append, Op, Plan, Put
 from .plans import sessions
@@ -41,12 +38,8 @@ from .usage import Price, as_prices
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
 
-PAGE = 50
-_LINES = 100  # of the list that are looked at in one trip for metadata that fits
-_PAGES = 10  # such trips in one call
 
-
-class SessionManager(OnBackend):
+class SessionManager(ManySessions):
     """Sessions on one backend: `with SessionManager.from_url("redis://localhost:6379") as manager:`.
 
     One object serves sync and async callers, threads and event loops. `backend` stays yours; `from_url` opens one
@@ -205,100 +198,6 @@ class SessionManager(OnBackend):
         """The async form of `delete_session`."""
         return await arun(self.backend, sessions.delete(self._common.chance, as_id(session_id), self._common.stays))
 
-    # -- many sessions
-
-    def list_sessions(
-        self,
-        *,
-        by: Literal["created", "updated"] = "created",
-        descending: bool = False,
-        filter: Mapping[str, Any] | None = None,
-        limit: int = PAGE,
-        cursor: str | None = None,
-    ) -> SessionPage:
-        """A page of sessions, by creation or last activity; `filter` has to match the metadata.
-
-        `page.cursor` is where the next page begins. With a filter a page may be short, and yet not be the last.
-        """
-        return run(self.backend, self._list(by, descending, filter, limit, cursor))
-
-    async def alist_sessions(
-        self,
-        *,
-        by: Literal["created", "updated"] = "created",
-        descending: bool = False,
-        filter: Mapping[str, Any] | None = None,
-        limit: int = PAGE,
-        cursor: str | None = None,
-    ) -> SessionPage:
-        """The async form of `list_sessions`."""
-        return await arun(self.backend, self._list(by, descending, filter, limit, cursor))
-
-    def iter_sessions(
-        self,
-        *,
-        by: Literal["created", "updated"] = "created",
-        descending: bool = False,
-        filter: Mapping[str, Any] | None = None,
-    ) -> Iterator[SessionInfo]:
-        """All sessions, page by page."""
-        cursor: str | None = None
-        while True:
-            page = self.list_sessions(by=by, descending=descending, filter=filter, cursor=cursor)
-            yield from page
-            if (cursor := page.cursor) is None:
-                return
-
-    async def aiter_sessions(
-        self,
-        *,
-        by: Literal["created", "updated"] = "created",
-        descending: bool = False,
-        filter: Mapping[str, Any] | None = None,
-    ) -> AsyncIterator[SessionInfo]:
-        """The async form of `iter_sessions`."""
-        cursor: str | None = None
-        while True:
-            page = await self.alist_sessions(by=by, descending=descending, filter=filter, cursor=cursor)
-            for info in page:
-                yield info
-            if (cursor := page.cursor) is None:
-                return
-
-    def count_sessions(self, *, filter: Mapping[str, Any] | None = None) -> int:
-        """How many sessions there are; with a filter all of them are looked at."""
-        if filter:
-            return sum(1 for _ in self.iter_sessions(filter=filter))
-        return run(self.backend, sessions.count())
-
-    async def acount_sessions(self, *, filter: Mapping[str, Any] | None = None) -> int:
-        """The async form of `count_sessions`."""
-        if filter:
-            return len([info async for info in self.aiter_sessions(filter=filter)])
-        return await arun(self.backend, sessions.count())
-
-    def delete_sessions(
-        self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
-    ) -> int:
-        """Delete the sessions with this metadata, or not used since then (or for so long), or both; how many."""
-        deleted, cursor, before = 0, b"", self._before(filter, older_than)
-        while True:
-            count, cursor = run(self.backend, self._delete_page(filter or {}, before, cursor))
-            deleted += count
-            if not cursor:
-                return deleted
-
-    async def adelete_sessions(
-        self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
-    ) -> int:
-        """The async form of `delete_sessions`."""
-        deleted, cursor, before = 0, b"", self._before(filter, older_than)
-        while True:
-            count, cursor = await arun(self.backend, self._delete_page(filter or {}, before, cursor))
-            deleted += count
-            if not cursor:
-                return deleted
-
     # -- from another storage
 
     def from_dict(self, data: Mapping[str, Any], *, session_id: str | None = None) -> Session:
@@ -349,70 +248,9 @@ class SessionManager(OnBackend):
         found = yield from sessions.describe(self._checkpointer.tools(), session_id)
         return Session(self._common, session_id, found.incarnation) if found else None
 
-    def _list(
-        self,
-        by: Literal["created", "updated"],
-        descending: bool,
-        filter: Mapping[str, Any] | None,
-        limit: int,
-        cursor: str | None,
-    ) -> Plan[SessionPage]:
-        if by not in ("created", "updated"):
-            raise ConfigurationError(f"sessions are listed by 'created' or 'updated', not by {by!r:.80}")
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
-            raise ConfigurationError(f"limit is a number from 1 to 1000, not {limit!r:.80}")
-        wanted, after = as_metadata(filter), _position(cursor, by)
-        infos: list[SessionInfo] = []
-        tools, lines = self._checkpointer.tools(), max(limit, _LINES) if wanted else limit
-        for _ in range(_PAGES if wanted else 1):
-            left = limit - len(infos)
-            found = yield from sessions.page(tools, by, descending, after, lines, wanted, now())
-            infos += found.infos[:left]
-            if len(found.infos) > left:
-                after = yield from sessions.cursor_behind(by, descending, after, found.places[left - 1] + 1)
-            else:
-                after = found.cursor
-            if not after or len(infos) == limit:
-                break
-        return SessionPage(infos, base64.urlsafe_b64encode(after).decode("ascii") if after else None)
-
-    def _before(self, filter: Mapping[str, Any] | None, older_than: Duration | datetime | None) -> int | None:
-        """The moment before which sessions were last used that shall go."""
-        if not as_metadata(filter) and older_than is None:
-            raise ConfigurationError("delete_sessions needs a filter or older_than=; older_than=0 takes all")
-        if older_than is None:
-            return None
-        if isinstance(older_than, datetime):
-            moment = older_than if older_than.tzinfo else older_than.astimezone()
-            return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(milliseconds=1))
-        return now() - as_milliseconds(older_than, "older_than")
-
-    def _delete_page(self, filter: Mapping[str, Any], before: int | None, cursor: bytes) -> Plan[tuple[int, bytes]]:
-        tools = self._checkpointer.tools()
-        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
-        chosen = [
-            info.id for info, active in zip(page.infos, page.actives, strict=True) if before is None or active <= before
-        ]
-        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays)
-        done = before is not None and any(active > before for active in page.actives)
-        return deleted, b"" if done else page.cursor
-
     def _arrive(self, arrival: transfer.Arrival, session_id: str | None, progress: Progress | None) -> Plan[Session]:
         name = arrival.session_id if session_id is None else as_id(session_id)
         incarnation = yield from transfer.arriving(self._common.desk(name), arrival, progress)
         if incarnation is None:
             raise ConfigurationError("an exported session without any row cannot be taken")
         return Session(self._common, name, incarnation)
-
-
-def _position(cursor: str | None, by: str) -> bytes:
-    """Where a page begins, from the cursor of the one before."""
-    if cursor is None:
-        return b""
-    try:
-        position = base64.urlsafe_b64decode(cursor)
-    except (TypeError, ValueError, binascii.Error) as exc:
-        raise ConfigurationError("this is no cursor of list_sessions") from exc
-    if position[:1] != {"created": b"c", "updated": b"a"}[by] or b"\0" in position:
-        raise ConfigurationError("this cursor is of a list in another order")
-    return position
