@@ -241,7 +241,7 @@ def arriving(desk: Desk, arrival: Arrival, progress: Progress | None) -> Plan[by
     done = 0
     try:
         for rows in arrival.pieces:
-            yield from moving.gather(at, rows)
+            yield from moving.gather(desk, at, rows)
             done += len(rows)
             if progress is not None:
                 progress(done, arrival.total)

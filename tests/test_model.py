@@ -92,7 +92,7 @@ after = st.sampled_from([b"", b"n" + NAMES[1], b"c%012x" % (10**12 + 5), b"a%012
 registry_ops: st.SearchStrategy[Op] = st.one_of(
     st.builds(
         Touch, name, st.integers(10**12, 10**12 + 9), st.sampled_from([None, 0, 5, LATER]), st.none(),
-        st.sampled_from([(), tuple(RUNS), (RUNS[1],)]),
+        st.sampled_from([(), tuple(RUNS), (RUNS[1],)]), st.booleans(),
     ),
     st.builds(Forget, name),
     st.builds(

@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 class SessionChatHistory(BaseChatMessageHistory):
     """The messages of a session, for `RunnableWithMessageHistory` and whatever else takes a chat history."""
 
-    def __init__(self, session: Session) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            super().__init__()
+    def __init__(self, session: Session) -> None:  # that of LangChain's class would do nothing but warn
         self.session = session
 
     @property

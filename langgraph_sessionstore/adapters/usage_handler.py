@@ -58,14 +58,13 @@ class UsageHandler(BaseCallbackHandler):
             begun, phase, model = self._begun.pop(run_id, (time.monotonic(), self._phase or "chat", ""))
         tokens: dict[str, int] = {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0}
         for generations in response.generations:
-            for generation in generations:
-                message = getattr(generation, "message", None)
-                said = getattr(message, "usage_metadata", None) or {}
-                tokens["input_tokens"] += said.get("input_tokens", 0)
-                tokens["output_tokens"] += said.get("output_tokens", 0)
-                tokens["cached_tokens"] += (said.get("input_token_details") or {}).get("cache_read", 0) or 0
-                named = getattr(message, "response_metadata", None) or {}
-                model = named.get("model_name") or named.get("model") or model
+            message = getattr(next(iter(generations), None), "message", None)  # each says what all of them used
+            said = getattr(message, "usage_metadata", None) or {}
+            tokens["input_tokens"] += said.get("input_tokens", 0)
+            tokens["output_tokens"] += said.get("output_tokens", 0)
+            tokens["cached_tokens"] += (said.get("input_token_details") or {}).get("cache_read", 0) or 0
+            named = getattr(message, "response_metadata", None) or {}
+            model = named.get("model_name") or named.get("model") or model
         self._record(phase, str(model), seconds=time.monotonic() - begun, **tokens)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:

@@ -32,6 +32,8 @@ def touch(rows: Rows, op: Touch, now: int) -> None:
     if old and 0 < old.expires <= now:
         forget(rows, name)
         old = None
+    if old and op.new:
+        return
     created, active, expires = old[1:] if old else (at, at, 0)
     active = max(active, at)
     if op.ttl is not None:

@@ -12,11 +12,14 @@ from contextlib import suppress
 
 from .. import keys
 from ..errors import CorruptData, SessionNotFound, SessionStoreError
-from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, Range, Row, must
-from . import pruning
+from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, PutNew, Range, Row, must
+from . import order, pruning, records, sessions
 from .desk import Desk
+from .details import pack_born, unpack_born, unpack_details, unpack_summary
+from .editing import unpack_step
 from .entry import unpack_life
-from .places import LIFE
+from .places import BORN, LIFE
+from .tools import unpack_typed
 
 CHUNK = 500  # rows
 _HOUR = 3_600_000
@@ -30,10 +33,12 @@ def place(chance_id: bytes) -> bytes:
 
 def leave(desk: Desk, at: bytes) -> Plan[int]:
     """Make a copy to read from; how many rows it has."""
-    batch = Batch(Expire(ttl=_HOUR), Count(b"", None))
     wanted = desk.writer.incarnation
     there, tombstone = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
     desk.check(there, tombstone)
+    found = yield from sessions.describe(desk.tools, desk.session_id)
+    created = [PutNew(BORN, pack_born(found.born))] if found else []  # a graph leaves it to the list to know
+    batch = Batch(Expire(ttl=_HOUR), *created, Count(b"", None))
     (outcome,) = yield Calls([Call(at, batch, source=desk.partition)])
     if isinstance(outcome, Conflict):
         if wanted is None:
@@ -50,13 +55,39 @@ def piece(at: bytes, after: bytes) -> Plan[Sequence[Row]]:
     return found
 
 
-def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
-    """Add rows of a session that arrives."""
-    for key, _ in rows:
-        segments = keys.decode(key)
-        if not segments or segments[0] not in _KINDS:
-            raise CorruptData(f"no row of a session: {key[:80]!r}")
+def gather(desk: Desk, at: bytes, rows: Sequence[Row]) -> Plan[None]:
+    """Add rows of a session that arrives, if they are such."""
+    for key, value in rows:
+        _check(desk, key, value)
     yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
+
+
+def _check(desk: Desk, key: bytes, value: bytes) -> None:
+    """Refuse what would make the session unreadable as a whole: rows that its plans rely on, and cannot read."""
+    name = desk.session_id
+    match keys.decode(key):
+        case ["a"]:
+            unpack_born(value, name)
+        case ["d"]:
+            unpack_details(desk.tools, value, name)
+        case ["l"]:
+            unpack_life(value, name)
+        case ["s"]:
+            unpack_summary(value, name)
+        case ["o"]:
+            order.unpack(value, name)
+        case ["m"]:
+            order.size_of(value, name)
+        case ["m", int(number)]:
+            unpack_typed(value, f"message {number} of session {name!r}")
+        case ["u" | "r", int()]:
+            unpack_step(value, name)
+        case ["c", *_]:
+            records.unpack(key, value, name)
+        case [str(kind), *_] if kind in _KINDS:
+            pass
+        case _:
+            raise CorruptData(f"no row of a session: {key[:80]!r}")
 
 
 def drop(at: bytes) -> Plan[None]:

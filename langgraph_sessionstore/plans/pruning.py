@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import keys
-from ..errors import ConflictError, SessionExists
+from ..errors import ConflictError, DataError, SessionExists
 from ..ops import (
     Add,
     Batch,
@@ -112,7 +112,7 @@ def copy(
     told = [Call(REGISTRY, Batch(Touch(partition, ttl=life.ttl)))] if life and life.ttl else []
     for _ in range(TRIES):
         batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
-        calls = [Call(REGISTRY, Batch(Touch(partition))), Call(partition, batch, source=source), *told]
+        calls = [Call(REGISTRY, Batch(Touch(partition, new=True))), Call(partition, batch, source=source), *told]
         outcome = yield from decided(calls, 1)
         if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
             break
@@ -124,13 +124,19 @@ def copy(
             return None
         raise_refused(batch.ops[outcome.guard], target, b"")
         raise SessionExists(f"session {target!r} exists already: choose another id, or delete it first")
-    found = [records.unpack(key, value, target) for key, value in outcome[-1]]
-    runs = {load_metadata(tools, target, stored).get("run_id") for stored in found}
+    runs = {_run_of(tools, target, key, value) for key, value in outcome[-1]}
     names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
     if names:
         yield from afterwards(must(REGISTRY, Touch(partition, runs=names)))
     incarnation: bytes = outcome[-2]
     return incarnation
+
+
+def _run_of(tools: Tools, thread: str, key: bytes, value: bytes) -> Any:
+    try:
+        return load_metadata(tools, thread, records.unpack(key, value, thread)).get("run_id")
+    except DataError:  # a copy is like what it was copied from, damage included
+        return None
 
 
 def _retain(

@@ -58,7 +58,7 @@ def create(desk: Desk, life: Life, ops: Sequence[Op], now: int) -> Plan[bytes | 
     drop: Sequence[Op] = ()
     for _ in range(TRIES):
         batch = Batch(grave, *drop, *rows, Get(keys.INCARNATION), op_id=desk.chance.new_id())
-        calls = [Call(REGISTRY, Batch(Touch(partition, at=now))), Call(partition, batch)]
+        calls = [Call(REGISTRY, Batch(Touch(partition, at=now, new=True))), Call(partition, batch)]
         if life.ttl:
             calls.append(Call(REGISTRY, Batch(Touch(partition, at=now, ttl=life.ttl))))
         outcome = yield from decided(calls, 1)
@@ -80,6 +80,7 @@ class Found(NamedTuple):
 
     info: SessionInfo
     incarnation: bytes
+    born: Born
 
 
 def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
@@ -115,7 +116,7 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
         timestamp(entry.expires if entry and entry.expires else ends) if life.ttl else None,
         details.system,
     )
-    return Found(info, incarnation)
+    return Found(info, incarnation, born)
 
 
 class Listed(NamedTuple):

@@ -10,6 +10,9 @@ from ..plans.accounts import Spent
 from ..usage import Metrics, Usage, cost_of
 from .common import Handle
 
+_MOST = 10**9
+"""Tokens, calls or seconds of one record; sums have room for millions of such."""
+
 
 class Costs(Handle):
     """Usage and cost."""
@@ -27,8 +30,10 @@ class Costs(Handle):
         calls: int = 1,
     ) -> None:
         """Add to what was used in a phase, by a model. Without `cost` it is calculated from the manager's prices."""
-        spent = self._spent(model, Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost)
-        self._run(accounts.record(self._desk, _name(phase, "phase"), _name(model, "model"), spent))
+        spent = self._spent(
+            _name(model, "model"), Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost
+        )
+        self._run(accounts.record(self._desk, _name(phase, "phase"), model, spent))
 
     async def arecord_usage(
         self,
@@ -43,8 +48,10 @@ class Costs(Handle):
         calls: int = 1,
     ) -> None:
         """The async form of `record_usage`."""
-        spent = self._spent(model, Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost)
-        await self._arun(accounts.record(self._desk, _name(phase, "phase"), _name(model, "model"), spent))
+        spent = self._spent(
+            _name(model, "model"), Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost
+        )
+        await self._arun(accounts.record(self._desk, _name(phase, "phase"), model, spent))
 
     def usage_handler(self, phase: str | None = None) -> UsageHandler:
         """A LangChain callback that records each call of a model: `model.invoke(..., {"callbacks": [handler]})`.
@@ -102,8 +109,11 @@ class Costs(Handle):
     def _spent(self, model: str, usage: Usage, cost: float | None) -> Spent:
         for name, number in usage._asdict().items():
             whole = name not in ("seconds", "cost")
-            if isinstance(number, bool) or not isinstance(number, int if whole else (int, float)) or not number >= 0:
-                raise ConfigurationError(f"record_usage: {name} is a number from 0 on, not {number!r:.80}")
+            kinds = int if whole else (int, float)
+            if isinstance(number, bool) or not isinstance(number, kinds) or not 0 <= number < _MOST:
+                raise ConfigurationError(f"record_usage: {name} is a number from 0 to {_MOST:,}, not {number!r:.80}")
+        if usage.cached_tokens > usage.input_tokens:
+            raise ConfigurationError("record_usage: cached_tokens are a part of input_tokens, and cannot be more")
         if cost is None:
             cost = cost_of(self._common.prices, model, usage)
         if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < 1e6:

@@ -56,8 +56,12 @@ class RegistryContract:
                     if not after:
                         break
                 assert seen == wanted[:: -1 if reverse else 1], (by, reverse)
+        fresh, runs = keys.session("f"), (keys.encode("r"),)
+        worker.do(registry, Touch(names[2], at=3000, ttl=1, runs=runs, new=True), Touch(fresh, at=2, new=True))
         entry = worker.do(registry, Page("name", prefix=names[2]))[0].rows[0]
         assert entry == Entry(names[2], 1002, 2000, 0)
+        assert worker.do(registry, Page("created", limit=1))[0].rows == [Entry(fresh, 2, 2, 0)]
+        assert worker.do(registry, Page("run", prefix=runs[0]))[0].rows == []
 
     def test_the_registry_finds_by_prefix_and_counts(self, worker: Worker, registry: bytes) -> None:
         names = [keys.encode(*one) for one in [("a",), ("a", "b"), ("a", "c"), ("ab",), ("ab", "b"), ("b",)]]

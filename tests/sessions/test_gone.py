@@ -149,9 +149,7 @@ def test_the_mark_goes_by_itself(manager_on: Callable[..., SessionManager], form
     form.do(full(form, manager, name), "delete")
     assert [place for place in look() if name.encode() in place]
     time.sleep(1.1)
-    form.do(
-        manager, "create_session", "another"
-    )  # a file is swept once a second, by a write
+    form.do(manager, "create_session", "another")  # a file is swept once a second, by a write
     form.do(manager, "get_session", name)
     assert not [place for place, rows in look().items() if name.encode() in place and rows]
     form.do(manager.history(name), "add_messages", [("user", "a new life")])

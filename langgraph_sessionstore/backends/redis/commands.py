@@ -284,8 +284,8 @@ def _words(op: Op) -> Command:
             return ("M", *_span(lo, hi))
         case Lease(token, ttl):
             return ("T", token, ttl)
-        case Touch(name, at, expires, ttl, runs):
-            return ("t", name, _optional(at), _optional(expires), _optional(ttl), len(runs), *runs)
+        case Touch(name, at, expires, ttl, runs, new):
+            return ("t", name, _optional(at), _optional(expires), _optional(ttl), int(new), len(runs), *runs)
         case Forget(name):
             return ("f", name)
         case Page():

@@ -18,7 +18,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
-  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 5,
+  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 6,
   f = 1, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
@@ -155,6 +155,7 @@ local function touch(at)
     forget(name)
     old = nil
   end
+  if old and ARGV[at + 5] == '1' then return end
   local created, active, expires = moment, moment, 0
   if old then
     created = tonumber(string.sub(old, 1, 12), 16)
@@ -177,7 +178,7 @@ local function touch(at)
     set('a' .. hex12(active) .. name, '')
     if expires > 0 then set('x' .. hex12(expires) .. name, '') end
   end
-  for i = at + 6, at + 5 + ARGV[at + 5] do
+  for i = at + 7, at + 6 + ARGV[at + 6] do
     set('r' .. ARGV[i] .. name, '')
     set('t' .. name .. '\1' .. ARGV[i], '')
   end
@@ -521,7 +522,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
     places[#places + 1] = at
     if WRITES[op] then writes = writes + 1 end
     grows = grows or GROWS[op]
-    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 5] or 0)
+    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 6] or 0)
   end
   local replay, wrong
   if OPERATION ~= '' then
