@@ -35,6 +35,7 @@ from ..ops import (
     must,
     must_all,
 )
+from .entry import afterwards
 from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
 
@@ -92,7 +93,7 @@ def write(
     replies = yield from shelves.write(batches)
     for name, (ended, *_) in zip(batches, replies, strict=True):
         if ended:
-            yield from _sweep(name, [key for key, _ in ended], now)
+            yield from afterwards(_sweep(name, [key for key, _ in ended], now))
 
 
 def _sweep(name: bytes, ended: Sequence[bytes], now: int) -> Plan[None]:

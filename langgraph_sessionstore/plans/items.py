@@ -38,7 +38,7 @@ from ..ops import (
     must,
     must_all,
 )
-from .entry import Entry, Writer
+from .entry import Entry, Writer, afterwards
 from .reading import load_typed
 from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
@@ -188,13 +188,17 @@ def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, M
             own.setdefault(place.partition, []).extend(ops)
         else:
             sessions.setdefault(place.session_id, []).extend(ops)
-    for session_id, ops in sessions.items():
-        if _puts(ops):
-            yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.shelves.new_id())
-        else:  # which is no reason to begin a session
-            yield from must(keys.session(session_id), *ops)
-    if own:
-        yield from _write_own(scribe.shelves, own)
+    plans = [_write_own(scribe.shelves, own)] if own else []
+    plans += [_write_session(scribe, session_id, ops) for session_id, ops in sessions.items()]
+    for number, plan in enumerate(plans):
+        yield from plan if number == 0 else afterwards(plan)
+
+
+def _write_session(scribe: Scribe, session_id: str, ops: Sequence[Op]) -> Plan[None]:
+    if _puts(ops):
+        yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.shelves.new_id())
+    else:  # which is no reason to begin a session
+        yield from must(keys.session(session_id), *ops)
 
 
 def _puts(ops: Sequence[Op]) -> bool:
@@ -211,6 +215,11 @@ def _write_own(shelves: Shelves, own: Mapping[bytes, Sequence[Op]]) -> Plan[None
         if not _puts(ops) and any(reply[:-1]) and not reply[-1]
     ]
     if emptied:
-        drops = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in emptied])
-        gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
-        yield from shelves.unlist(gone)
+        yield from afterwards(_end(shelves, emptied))
+
+
+def _end(shelves: Shelves, emptied: Sequence[bytes]) -> Plan[None]:
+    """Take namespaces away that have lost their last item."""
+    drops = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in emptied])
+    gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
+    yield from shelves.unlist(gone)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import keys
 from ..ops import Batch, Call, Forget, Get, Op, Plan, Put, Touch, must, must_all
+from .entry import afterwards
 from .noted import Note, Noted
 
 
@@ -38,7 +39,7 @@ class Shelves(NamedTuple):
             if name in puts and before is None and name not in new:
                 late.append(name)  # it was taken from the list meanwhile
         if late:
-            yield from must(self.registry, *map(Touch, late))
+            yield from afterwards(must(self.registry, *map(Touch, late)))
         for name in new:
             self.listed.note(name, Note())
         return [reply[1:] for reply in replies]

@@ -16,17 +16,21 @@ from support.sittings import Form
 from typing_extensions import TypedDict
 
 from langgraph_sessionstore import (
+    SESSION_NAMESPACE,
     Backend,
     ConfigurationError,
     CorruptData,
+    OutcomeUnknown,
     SessionManager,
     SessionStore,
+    SessionStoreError,
     Unstorable,
     keys,
     run,
 )
 from langgraph_sessionstore.ops import Delete, Forget, Put, must
 from langgraph_sessionstore.plans.items import STORE
+from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 
 def test_two_workers_leave_one_of_their_values(manager_on: Callable[..., SessionManager], form: Form) -> None:
@@ -178,3 +182,43 @@ def test_what_it_costs(proxy: Proxy, form: Form, tmp_path: Path) -> None:
         form.do(store, name, *args)
         assert proxy.round_trips == trips, (name, args)
     form.do(store, "close")
+
+
+CHANGES: dict[str, list[PutOp]] = {
+    "a new namespace": [PutOp(("new",), "k", {"v": 1})],
+    "one that is there": [PutOp(("old",), "k", {"v": 1}), PutOp(("old",), "l", {"v": 2})],
+    "the last item": [PutOp(("old",), "k", None)],
+    "several": [PutOp(("old",), "k", {"v": 1}), PutOp(("new",), "k", {"v": 1}), PutOp(("newer",), "k", {"v": 1})],
+    "beside a session": [PutOp(("new",), "k", {"v": 1}), PutOp((SESSION_NAMESPACE, "s"), "k", {"v": 1})],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_fault_at_any_call_is_told_and_heals(name: str, manager: SessionManager, form: Form) -> None:
+    def seen() -> Any:
+        everything = [*manager.store.search((), limit=99), *manager.store.search((SESSION_NAMESPACE, "s"))]
+        return {(item.namespace, item.key): item.value for item in everything}
+
+    def attempt(faults: dict[int, Fault]) -> tuple[Any, Any, int, Exception | None]:
+        for namespace in (("old",), ("new",), ("newer",), (SESSION_NAMESPACE, "s")):
+            manager.store.batch([PutOp(namespace, key, None) for key in "kl"])
+        manager.store.put(("old",), "k", {"v": 0})
+        manager.create_session("s", exist_ok=True)
+        before, faulty, error = seen(), FaultyBackend(manager.backend, faults), None
+        try:
+            form.do(SessionStore(faulty), "batch", CHANGES[name])
+        except SessionStoreError as exc:
+            error = exc
+        return before, seen(), faulty.calls, error
+
+    before, right, calls, error = attempt({})
+    assert error is None
+    assert right != before
+    for at in range(1, calls + 1):
+        for fault in (Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER):
+            was, is_, _, error = attempt({at: fault})
+            assert was == before
+            if not isinstance(error, OutcomeUnknown):
+                assert is_ == (right if error is None else before), (at, fault, error)
+            form.do(SessionStore(manager.backend), "batch", CHANGES[name])  # again, by another worker
+            assert seen() == right, (at, fault)
