@@ -142,8 +142,8 @@ class ManySessions(OnBackend):
         for _ in range(_PAGES if wanted else 1):
             left = limit - len(infos)
             found = yield from sessions.page(tools, by, descending, after, lines, wanted, now())
-            infos += found.infos[:left]
-            if len(found.infos) > left:
+            infos += [each.info for each in found.found[:left]]
+            if len(found.found) > left:
                 after = yield from sessions.cursor_behind(by, descending, after, found.places[left - 1] + 1)
             else:
                 after = found.cursor
@@ -166,7 +166,7 @@ class ManySessions(OnBackend):
         tools = self._common.checkpointer.tools()
         page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
         chosen = [
-            info.id for info, active in zip(page.infos, page.actives, strict=True) if before is None or active <= before
+            each for each, active in zip(page.found, page.actives, strict=True) if before is None or active <= before
         ]
         deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays)
         done = before is not None and any(active > before for active in page.actives)

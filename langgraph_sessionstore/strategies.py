@@ -29,7 +29,7 @@ PROMPT = (
     "Summarize this conversation for somebody who has to carry it on: what was asked, what was answered, what was "
     "decided, names and numbers that matter.{earlier}\n\nConversation:\n{conversation}"
 )
-EARLIER = "\n\nWhat was said before it, in short:\n{summary}"
+EARLIER = "\n\nWhat was said before, in short (where the conversation says otherwise, it is right):\n{summary}"
 HEADING = "Summary of the conversation so far: "
 
 
@@ -164,10 +164,9 @@ class _Found:
         covers = summary.covers if summary else 0
         mark = mark_of(all_[:covers]) if covers else b""
         stands = summary is not None and covers <= len(all_) and summary.mark == mark
-        self.text = summary.text if summary and stands else None
-        """The summary, unless messages that it covers have been edited since."""
+        self.text = summary.text if summary else None
         self.covered = covers if stands else 0
-        """How many messages it covers."""
+        """How many messages it covers: none, when one of them was edited since."""
 
     def messages(self) -> list[BaseMessage]:
         """What to send."""

@@ -17,7 +17,7 @@ import binascii
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -42,14 +42,18 @@ def _leaving(desk: Desk, take: Callable[[Row], None], progress: Progress | None)
     """Read a session in pieces."""
     at = moving.place(desk.chance.new_id())
     total = yield from moving.leave(desk, at)
-    done, after = 0, b""
+    done = 0
+
+    def gather(rows: Sequence[Row]) -> None:
+        nonlocal done
+        for row in rows:
+            take(row)
+        done += len(rows)
+        if progress is not None:
+            progress(done, total)
+
     try:
-        while rows := (yield from moving.piece(at, after)):
-            for row in rows:
-                take(row)
-            after, done = rows[-1][0], done + len(rows)
-            if progress is not None:
-                progress(done, total)
+        yield from moving.pieces(at, gather)
     finally:
         yield from moving.drop(at)
     if done != total:
@@ -169,14 +173,16 @@ def of_file(file: str | os.PathLike[str]) -> Arrival:
 
     def pieces() -> Iterator[list[Row]]:
         gathered: list[Row] = []
+        size = 0
         with path.open("rb") as lines:
             next(lines)
             for number in range(total):
                 content = _json(next(lines), number)
                 gathered.append(_row([content.get("k"), content.get("v")], number))
-                if len(gathered) == moving.CHUNK:
+                size += len(gathered[-1][1])
+                if len(gathered) == moving.CHUNK or size >= moving.PIECE:
                     yield gathered
-                    gathered = []
+                    gathered, size = [], 0
         if gathered:
             yield gathered
 

@@ -5,7 +5,6 @@ Rule: an entry that has ended, is damaged or was written by somebody else is not
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,6 @@ from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
 from ..plans import caching
-from ..plans.noted import Noted
 from ..plans.shelves import Shelves
 from .standing import OnBackend, opened, serializer_of
 
@@ -42,7 +40,7 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
     ) -> None:
         super().__init__(serde=serializer_of(serde, allow, strict))
         self._stand_on(backend, "cache")
-        self._shelves = Shelves(caching.CACHE, Noted(), _new_id)
+        self._shelves = Shelves(caching.CACHE, _new_id)
 
     @classmethod
     def from_url(
@@ -105,9 +103,7 @@ def _addresses(addresses: Iterable[Any]) -> list[tuple[tuple[str, ...], str]]:
 def _entries(pairs: Mapping[Any, tuple[Any, float | None]]) -> dict[tuple[tuple[str, ...], str], tuple[Any, int]]:
     now, entries = _now(), {}
     for address, (value, ttl) in pairs.items():
-        if ttl is not None and (
-            isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not math.isfinite(ttl) or ttl > 1e10
-        ):
+        if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not -1e10 < ttl < 1e10):
             raise ConfigurationError(f"an entry stays for a number of seconds, not for {ttl!r:.80}")
         entries[_address(address)] = value, 0 if ttl is None else max(1, now + int(ttl * 1000))
     return entries

@@ -275,6 +275,8 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
             target.thread,
             reading.exactly(target.ns, target.checkpoint_id) if target.checkpoint_id else reading.latest(target.ns),
         )
+        if not target.ns:
+            self.writer.noted.turn(keys.session(target.thread))
         if not found.found:
             return None
         (stored,) = found.found

@@ -60,7 +60,7 @@ class SessionStore(OnBackend, BaseStore):
     ) -> None:
         self._stand_on(backend, "store")
         self._serde = serializer_of(serde, allow, strict)
-        self._shelves = Shelves(items.STORE, Noted(), _new_id)
+        self._shelves = Shelves(items.STORE, _new_id)
         self.writer = Writer(Noted())
         """What writes into sessions build on."""
 
@@ -97,11 +97,11 @@ class SessionStore(OnBackend, BaseStore):
                 changes[address] = _value(op)
             elif not isinstance(op, (SearchOp, ListNamespacesOp)):
                 raise ConfigurationError(f"a store knows no operation {type(op).__name__}")
-        found = yield from items.read(self._serde, wanted)
+        found = iter((yield from items.read(self._serde, wanted)))
         results: list[Result] = []
         for op in ops:
             if isinstance(op, GetOp):
-                item = found.get(_address(op.namespace, op.key))
+                item = next(found)
                 results.append(Item(**_fields(item)) if item is not None else None)
             elif isinstance(op, SearchOp):
                 search = finding.Search(self._serde, op.filter, op.offset, op.limit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .. import codec, keys
-from ..errors import CorruptData
+from ..errors import CorruptData, Unstorable
 from ..ops import Add, Conflict, Get, Op, Plan, Put, Range, must
 from ..usage import Metrics, Usage
 from .desk import Desk
@@ -38,7 +38,10 @@ def record(desk: Desk, phase: str, model: str, spent: Spent) -> Plan[None]:
     sums = [Add(keys.encode("n", phase, model, name), getattr(spent, name)) for name in _SUMS]
     last = Put(LAST_USAGE, codec.pack([phase, model, *spent]))
     ops: list[Op] = [*(each for each in sums if each.amount), last]
-    outcome = yield from desk.entry(exclusive=False).send((), ops, op_id=desk.chance.new_id())
+    try:
+        outcome = yield from desk.entry(exclusive=False).send((), ops, op_id=desk.chance.new_id())
+    except CorruptData as exc:
+        raise Unstorable(f"the usage of session {desk.session_id!r} cannot be added to: {exc}") from exc
     assert not isinstance(outcome, Conflict)
 
 

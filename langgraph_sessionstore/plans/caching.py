@@ -3,6 +3,7 @@
     partition ("cache", *namespace)
         (0, key)             an entry: when it ends (0: never), and its value
         (1, moment, key)     the same entry in the order of the ends, while it has one; a hint
+        (2,)                 there are, or were, entries; see `shelves`
 
 Rule 1: what cannot be read is not there. A cache never stops what it should speed up.
 Rule 2: who writes takes along some of what has ended, so that a cache does not grow with what nobody asks for again.
@@ -89,11 +90,17 @@ def write(
     for (namespace, key), (value, ends) in entries.items():
         ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)])
         ops.append(Put(keys.encode(0, key), codec.pack([ends, pack_typed(serde.dumps_typed(value))])))
-        ops += [Put(keys.encode(1, ends, key), b"")] if ends else []
+        ops += [Put(keys.encode(1, _hint(ends, now), key), b"")] if ends else []
     replies = yield from shelves.write(batches)
-    for name, (ended, *_) in zip(batches, replies, strict=True):
+    for name, (_, ended, *_) in zip(batches, replies, strict=True):
         if ended:
             yield from afterwards(_sweep(name, [key for key, _ in ended], now))
+
+
+def _hint(ends: int, now: int) -> int:
+    """A moment not before this one, which entries that are set again and again share."""
+    step = max(1, (ends - now) // 8)
+    return -(-ends // step) * step
 
 
 def _sweep(name: bytes, ended: Sequence[bytes], now: int) -> Plan[None]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from ..errors import ConfigurationError, MessageIndexError
+from ..errors import ConfigurationError, MessageIndexError, SessionError
 from ..serde.messages import clone, fingerprint, is_message
 from .details import Details, Summary
 from .given import GivenMessage, as_message, as_messages, as_metadata, as_text
@@ -59,6 +59,10 @@ class Draft:
         """Whether messages were changed in another way."""
         self.looked = False
         """Whether messages were looked at."""
+        self.looked_at: set[str] = set()
+        """Whether "summary" or "details" were looked at."""
+        self.ended = False
+        """Whether it was committed, or given up."""
 
     # -- reading
 
@@ -80,6 +84,7 @@ class Draft:
     @property
     def summary(self) -> str | None:
         """The summary."""
+        self.looked_at.add("summary")
         return self.kept_summary.text if self.kept_summary else None
 
     @summary.setter
@@ -89,6 +94,7 @@ class Draft:
     @property
     def title(self) -> str | None:
         """The title."""
+        self.looked_at.add("details")
         return self.details.title
 
     @title.setter
@@ -98,6 +104,7 @@ class Draft:
     @property
     def system(self) -> str | None:
         """The system prompt."""
+        self.looked_at.add("details")
         return self.details.system
 
     @system.setter
@@ -107,6 +114,7 @@ class Draft:
     @property
     def metadata(self) -> dict[str, Any]:
         """The metadata: a copy."""
+        self.looked_at.add("details")
         return copy.deepcopy(dict(self.details.metadata))
 
     @metadata.setter
@@ -121,6 +129,7 @@ class Draft:
 
     def extend(self, messages: Iterable[GivenMessage]) -> None:
         """Add messages at the end."""
+        self._open()
         new = as_messages(messages)
         if new:
             self.items += map(Item, new)
@@ -182,6 +191,7 @@ class Draft:
 
     def set_summary(self, text: str | None, covers: int = 0, mark: bytes = b"") -> None:
         """Set the summary, or take it away; and which messages it covers."""
+        self._open()
         text = as_text(text, "a summary")
         new = None if text is None else Summary(text, covers, mark)
         if new != self.kept_summary:
@@ -215,17 +225,23 @@ class Draft:
         """What all changes together are called."""
         return self.changes[0] if len(self.changes) == 1 else f"transaction of {len(self.changes)} changes"
 
+    def _open(self) -> None:
+        if self.ended:
+            raise SessionError(
+                f"this transaction on session {self.session_id!r} has ended: begin another with session.transaction()"
+            )
+
     def _set(self, items: list[Item], change: str) -> None:
+        self._open()
         self.looked = self.edited = True
         if len(items) != len(self.items) or not all(map(_is, items, self.items)):
             self.items = items
             self.changes.append(change)
 
     def _detail(self, name: str, value: Any) -> None:
-        new = self.details._replace(**{name: value})
-        if new != self.details:
-            self.details = new
-            self.changes.append(name)
+        self._open()
+        self.details = self.details._replace(**{name: value})
+        self.changes.append(name)
 
     def _index(self, index: int, what: str, room: int = 0) -> int:
         if isinstance(index, bool) or not isinstance(index, int):
@@ -258,14 +274,21 @@ def _many(number: int, what: str) -> str:
 
 
 def blocks(messages: Sequence[BaseMessage]) -> list[tuple[int, int]]:
-    """Messages in pieces that belong together: a call of tools with its results, all others by themselves."""
-    pieces: list[tuple[int, int]] = []
-    open_: set[str] = set()
+    """Messages in pieces that belong together: a call of tools to its last result, others by themselves."""
+    callers: dict[str, int] = {}
+    reach = list(range(1, len(messages) + 1))
     for index, message in enumerate(messages):
-        if pieces and getattr(message, "tool_call_id", None) in open_:
-            pieces[-1] = pieces[-1][0], index + 1
-            continue
-        pieces.append((index, index + 1))
-        calls = message.tool_calls if isinstance(message, AIMessage) else []
-        open_ = {call["id"] for call in calls if call["id"]}
+        answered = getattr(message, "tool_call_id", None)
+        if answered in callers:
+            reach[callers[answered]] = index + 1
+        for call in message.tool_calls if isinstance(message, AIMessage) else ():
+            if call["id"]:
+                callers[call["id"]] = index
+    pieces: list[tuple[int, int]] = []
+    first = stop = 0
+    for index in range(len(messages)):
+        stop = max(stop, reach[index])
+        if index + 1 == stop:
+            pieces.append((first, stop))
+            first = stop
     return pieces

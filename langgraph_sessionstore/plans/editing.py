@@ -22,6 +22,7 @@ from .contents import Contents
 from .desk import Desk
 from .details import pack_details, pack_summary, unpack_details, unpack_summary
 from .drafts import Draft, Item
+from .entry import afterwards
 from .order import Order
 from .places import DETAILS, GRAPH, LOG, ORDER, REDO, SUMMARY, UNDO
 from .records import Stored
@@ -96,7 +97,7 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
         outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more], op_id=desk.chance.new_id())
         if not isinstance(outcome, Conflict):
             if desk.depth and (int(keys.decode(outcome[1 + len(ops)])[-1]) + 1) % TRIM == 0:
-                yield from _trim(desk)
+                yield from afterwards(_trim(desk))
             return
     yield from edit(desk, lambda draft: draft.extend(messages))
 
@@ -106,15 +107,17 @@ def purge(desk: Desk) -> Plan[None]:
     for _ in range(TRIES):
         found, draft = yield from begin(desk, messages=False)
         draft.clear()
-        if found.channel is None:
-            spans = (places.MESSAGES, places.UNDONE, REDO)
-            ops: list[Op] = [*(DeleteRange(*span) for span in spans), *map(Delete, (LOG, ORDER, UNDO))]
-            outcome = yield from desk.entry().send([Expect(GRAPH, False)], ops, op_id=desk.chance.new_id())
+        erased: list[Op] = [DeleteRange(*span) for span in (places.MESSAGES, places.UNDONE, REDO)]
+        if found.channel is None:  # the counters stay: a number that somebody has seen is never that of another message
+            size = order.size_of(found.size, desk.session_id)
+            view = order.of((), size)
+            erased += put_or_delete({ORDER: None if view == Order() else view.pack()})
+            guards = [Expect(GRAPH, False), *_same_log(found)]
+            outcome = yield from desk.entry().send(guards, erased, op_id=desk.chance.new_id())
             if not isinstance(outcome, Conflict):
                 return
         elif not draft.differs():
-            history: list[Op] = [DeleteRange(*places.UNDONE), DeleteRange(*REDO)]
-            yield from desk.entry().send((), history, op_id=desk.chance.new_id())
+            yield from desk.entry().send((), erased, op_id=desk.chance.new_id())
             return
         elif (yield from commit(desk._replace(depth=0), found, draft)):
             return
@@ -150,7 +153,11 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     touched = draft.differs()
     if not before and not touched and move is None:
         return True
-    guards: list[Op] = [Expect(key, state_of(value)) for key, value in before.items()]
+    relied = {SUMMARY} if "summary" in draft.looked_at else set()
+    relied |= {DETAILS} if "details" in draft.looked_at else set()
+    guards: list[Op] = [Expect(key, state_of(value)) for key, value in rows.items() if key in before or key in relied]
+    if draft.looked and not touched:
+        guards += _same_log(found) if found.channel is None else steering.newest(found.latest)
     ops = put_or_delete({key: after[key] for key in before})
     step = Step(move.label if move else draft.label, 0, before, {}, None)
     if move is not None:
@@ -169,7 +176,16 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     else:
         ops += _kept(desk, found, step)
     outcome = yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
-    return not isinstance(outcome, Conflict)
+    if isinstance(outcome, Conflict):
+        return False
+    if desk.depth and found.undone and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0:
+        yield from afterwards(_trim(desk))
+    return True
+
+
+def _same_log(found: Contents) -> list[Op]:
+    """The guards: the log is as it was read."""
+    return [Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]
 
 
 def _log(
@@ -186,7 +202,7 @@ def _log(
     following = iter(range(size, size + len(new)))
     numbers = [next(following) if item.number is None else item.number for item in draft.items]
     view = order.of(numbers, size + len(new))
-    guards += [Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]
+    guards += _same_log(found)
     old = order.closed(contents.log_numbers(desk, found), size)
     step = step._replace(before={**step.before, ORDER: old.pack()})
     ops = [*rows, *ops, *put_or_delete({ORDER: None if view == Order() else view.pack()})]
@@ -234,14 +250,15 @@ def same_as(desk: Desk, found: Contents, latest: Stored | None) -> str | None:
 def _remember(desk: Desk, step: Step) -> list[Op]:
     """Note an operation; what was undone before cannot be redone any more."""
     redo = DeleteRange(*REDO)
-    return [Append(UNDO, step.pack()), redo] if desk.depth else [redo]
+    return [Append(UNDO, step.pack()), redo] if desk.depth else [DeleteRange(*places.UNDONE), redo]
 
 
 def _kept(desk: Desk, found: Contents, step: Step, view: Order | None = None) -> list[Op]:
     """Note an operation, and take away what is too old; with the new order, also the messages that nobody needs."""
     old = found.undone[: max(0, len(found.undone) - desk.depth + 1)] if desk.depth else found.undone
-    gone: list[Op] = [Delete(key) for key, _ in old] if desk.depth else [DeleteRange(*places.UNDONE)]
-    ops = [*_remember(desk, step), *gone]
+    ops = [*_remember(desk, step), *(Delete(key) for key, _ in old)]
+    if not desk.depth and found.channel is not None:
+        ops.append(DeleteRange(*places.MESSAGES))  # of the log that there was before
     if view is not None:
         steps = [unpack_step(value, desk.session_id) for _, value in found.undone[len(old) :]]
         needed = [view, *_orders(desk, [*steps, step] if desk.depth else [])]

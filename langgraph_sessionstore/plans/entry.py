@@ -10,7 +10,7 @@ Rule 3: the list is a hint, so the batch alone decides how a write ends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .. import codec, keys
 from ..errors import (
@@ -36,12 +36,14 @@ from ..ops import (
     Get,
     Op,
     Outcome,
+    Page,
     Plan,
     Put,
     PutNew,
     Touch,
     etag,
     must,
+    must_all,
 )
 from . import order
 from .noted import Note, Noted, touch_of
@@ -154,9 +156,10 @@ class Entry:
         if note is None and writer.life is not None and writer.incarnation is None:
             own.append(Expect(LIFE, False))
             more += [Put(LIFE, writer.life.pack()), *writer.life.end()]
-        elif note is not None and (life := unpack_life(note.life, self.session_id)).ttl and life.sliding:
-            own.append(Expect(LIFE, etag(note.life or b"")))
-            more += life.end()
+        elif note is not None and note.life is not None:
+            own.append(Expect(LIFE, etag(note.life)))  # which also tells a session that has begun anew since
+            life = unpack_life(note.life, self.session_id)
+            more += life.end() if life.sliding else []
         if self._channel is not None and note is not None and note.graph:
             own.append(Expect(GRAPH, True))
         elif self._channel is not None:
@@ -170,9 +173,9 @@ class Entry:
             return touch_of(self.partition, self._run)
         life = unpack_life(note.life, self.session_id)
         ends = life.sliding and life.ttl > 0
-        if not ends and not self._turn and self._run in (None, note.run):
+        if not ends and not self._turn and not note.turn and self._run in (None, note.run):
             return None
-        return touch_of(self.partition, self._run, life.ttl if ends or not life.ttl else None)
+        return touch_of(self.partition, self._run, life.ttl if ends else None)
 
     def _refused(self, failed: Op, note: Note | None, log_is_empty: list[Op]) -> Plan[list[Op]]:
         """Raise what it means; or find out what was not known: what an empty log looks like here."""
@@ -181,7 +184,7 @@ class Entry:
         except (SessionDeleted, SessionNotFound):
             there, tombstone = yield from must(self.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
             if there is None or tombstone is not None:
-                yield from must(REGISTRY, Forget(self.partition))  # which was told beside the write
+                yield from unlist([self.partition])  # the list was told beside the write
             raise
         incarnation, life, graph, log, view = yield from must(
             self.partition, Get(keys.INCARNATION), Get(LIFE), Get(GRAPH), Get(LOG), Get(ORDER)
@@ -241,14 +244,41 @@ def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool, then:
 
 def decided(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Outcome]:
     """Do these calls; the one at this place alone decides how it ends, whatever became of the others."""
+    outcome: Outcome = (yield from answers(calls, at, ordered))[at]
+    return outcome
+
+
+def answers(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Sequence[Any]]:
+    """The same, with what became of the others: outcomes, and errors."""
     try:
-        return (yield Calls(calls, ordered=ordered))[at]
+        return (yield Calls(calls, ordered=ordered))
     except SessionStoreError as exc:
-        answer = exc.answers[at] if exc.answers and len(exc.answers) > 1 else exc
-        if isinstance(answer, SessionStoreError):
-            raise answer from (exc if answer is not exc else exc.__cause__)
-        outcome: Outcome = answer
-        return outcome
+        all_ = exc.answers if exc.answers and len(exc.answers) > 1 else [exc] * len(calls)
+        if isinstance(all_[at], SessionStoreError):
+            raise all_[at] from (exc if all_[at] is not exc else exc.__cause__)
+        return all_
+
+
+def announce(partition: bytes, at: int | None = None) -> Call:
+    """Tells the list of a session that is about to begin; replies what the list knows of one with this name."""
+    return Call(REGISTRY, Batch(Page("name", partition, limit=1), Touch(partition, at=at, new=True)))
+
+
+def was_listed(reply: Any, partition: bytes) -> bool:
+    """Whether the list knew of another session with this name, from the reply to `announce`."""
+    return isinstance(reply, list) and any(entry.name == partition for entry in reply[0].rows)
+
+
+def unlist(partitions: Sequence[bytes]) -> Plan[None]:
+    """Take sessions from the list that are not there; and look again, for one may have begun meanwhile."""
+    if not partitions:
+        return
+    yield from must(REGISTRY, *map(Forget, partitions))
+    look = Get(keys.INCARNATION), Get(keys.TOMBSTONE)
+    found = yield from must_all([Call(partition, Batch(*look)) for partition in partitions])
+    back = [name for name, (there, tombstone) in zip(partitions, found, strict=True) if there and tombstone is None]
+    if back:
+        yield from must(REGISTRY, *map(Touch, back))
 
 
 def afterwards(plan: Plan[T]) -> Plan[T]:

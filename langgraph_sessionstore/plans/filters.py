@@ -23,6 +23,9 @@ def check(wanted: Mapping[str, Any] | None) -> None:
 
 
 def _check_value(wanted: Any) -> None:
+    if isinstance(wanted, (list, tuple)):
+        for part in wanted:
+            _check_value(part)
     if not isinstance(wanted, Mapping):
         return
     operators = any(isinstance(name, str) and name.startswith("$") for name in wanted)

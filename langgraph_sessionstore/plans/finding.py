@@ -20,10 +20,14 @@ from ..ops import Batch, Call, Entries, Page, Plan, must, must_all
 from . import filters
 from .items import ANY_ROW, SESSION_NAMESPACE, STORE, Namespace, Place, Stored, place_of
 
-_ITEMS = 200
-"""Items that are fetched at once of one namespace."""
+_ITEMS = 256
+"""Items that are fetched at once of one namespace, at the most."""
+_FEW = 16
+"""Items that are fetched at first, when a filter may pass over them."""
+_BYTES = 1 << 18
+"""So large may a page be before the next one is made smaller."""
 _AT_ONCE = 16
-"""Namespaces whose items are fetched in one trip."""
+"""Namespaces whose items are fetched in one trip, at the most."""
 _NAMES = 200
 """Namespaces that are looked at in one trip."""
 
@@ -60,6 +64,8 @@ class Search:
         self._wanted = wanted
         self._wish = _Wish(offset, limit)
         self._found: list[Stored] = []
+        self._pace = _FEW if wanted else _ITEMS
+        """How many items to fetch at once; less when they are large."""
 
     def run(self, prefix: Namespace) -> Plan[list[Stored]]:
         """What is in the namespaces that begin so."""
@@ -77,10 +83,9 @@ class Search:
             entries: Entries = listed[0]
             names = [_namespace_of(entry.name) for entry in entries.rows]
             places = [place_of(name) for name in names if name != prefix]
-            for at in range(0, len(places), _AT_ONCE):
-                if self._wish.done:
-                    break
-                size, some = self._size(), places[at : at + _AT_ONCE]
+            while places and not self._wish.done:
+                size, many = self._size(), max(1, min(_AT_ONCE, self._pace))
+                some, places = places[:many], places[many:]
                 outcomes = yield from must_all(
                     [Call(place.partition, Batch(*place.page(None, size))) for place in some]
                 )
@@ -92,7 +97,7 @@ class Search:
         return self._found
 
     def _size(self) -> int:
-        return _ITEMS if self._wanted else min(_ITEMS, self._wish.offset + self._wish.limit)
+        return self._pace if self._wanted else min(self._pace, self._wish.offset + self._wish.limit)
 
     def _all_of(self, place: Place, page: Sequence[Any] | None = None, size: int = 0) -> Plan[None]:
         """Look at all items of a place, as long as more are wanted; its first page may be there already."""
@@ -101,6 +106,8 @@ class Search:
             if page is None:
                 size = self._size()
                 page = yield from must(place.partition, *place.page(after, size))
+            large = sum(len(value) for _, value in page[0])
+            self._pace = max(1, min(_ITEMS, self._pace * (2 if large < _BYTES else 1) * _BYTES // max(_BYTES, large)))
             for after, read in place.items(self._serde, page):  # noqa: B007
                 if self._wish.done:
                     return

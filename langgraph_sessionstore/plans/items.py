@@ -3,6 +3,7 @@
     partition ("store", *namespace)     the items of one namespace
         (0, 0, key)                     an item: when it was put last, and its value
         (1, 0, key)                     when it was put first
+        (2,)                            there are, or were, items; see `shelves`
     partition ("session", id)           the items of the namespaces (SESSION_NAMESPACE, id, *rest): they go with it
         ("x", 0, *rest, 0, key)
         ("x", 1, *rest, 0, key)
@@ -12,7 +13,7 @@ Rule: whole labels are compared, so ("foo",) never reaches what is in ("foobar",
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -141,23 +142,18 @@ def unpack_item(
 # -- reading
 
 
-def read(
-    serde: SerializerProtocol, wanted: Iterable[tuple[Namespace, str]]
-) -> Plan[dict[tuple[Namespace, str], Stored]]:
-    """The items that are there, all in one trip."""
+def read(serde: SerializerProtocol, wanted: Sequence[Address]) -> Plan[list[Stored | None]]:
+    """The items at these places, all in one trip; None where there is none."""
     gets: dict[bytes, list[Op]] = {}
-    asked = list(dict.fromkeys(wanted))
-    for namespace, key in asked:
-        place = place_of(namespace)
+    places = [place_of(namespace) for namespace, _ in wanted]
+    for place, (_, key) in zip(places, wanted, strict=True):
         gets.setdefault(place.partition, []).extend(map(Get, place.rows(key)))
     outcomes = yield from must_all([Call(partition, Batch(*ops)) for partition, ops in gets.items()])
     replies = {partition: iter(outcome) for partition, outcome in zip(gets, outcomes, strict=True)}
-    found = {}
-    for namespace, key in asked:
-        reply = replies[place_of(namespace).partition]
-        stored, created = next(reply), next(reply)
-        if stored is not None:
-            found[namespace, key] = unpack_item(serde, namespace, key, stored, created)
+    found: list[Stored | None] = []
+    for place, (namespace, key) in zip(places, wanted, strict=True):
+        stored, created = next(replies[place.partition]), next(replies[place.partition])
+        found.append(None if stored is None else unpack_item(serde, namespace, key, stored, created))
     return found
 
 
@@ -211,8 +207,8 @@ def _write_own(shelves: Shelves, own: Mapping[bytes, Sequence[Op]]) -> Plan[None
     replies = yield from shelves.write(batches)
     emptied = [
         name
-        for (name, ops), reply in zip(own.items(), replies, strict=True)
-        if not _puts(ops) and any(reply[:-1]) and not reply[-1]
+        for (name, ops), (mark, *_, rest) in zip(own.items(), replies, strict=True)
+        if not _puts(ops) and mark is not None and not rest
     ]
     if emptied:
         yield from afterwards(_end(shelves, emptied))
@@ -220,6 +216,6 @@ def _write_own(shelves: Shelves, own: Mapping[bytes, Sequence[Op]]) -> Plan[None
 
 def _end(shelves: Shelves, emptied: Sequence[bytes]) -> Plan[None]:
     """Take namespaces away that have lost their last item."""
-    drops = yield Calls([Call(name, Batch(ExpectEmpty(b"", None), Drop())) for name in emptied])
+    drops = yield Calls([Call(name, Batch(ExpectEmpty(*keys.below(1)), Drop())) for name in emptied])
     gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
     yield from shelves.unlist(gone)

@@ -7,7 +7,7 @@ Rule 2: it arrives at one moment: its rows are gathered in a place of their own,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from .. import keys
@@ -21,7 +21,8 @@ from .entry import unpack_life
 from .places import BORN, LIFE
 from .tools import unpack_typed
 
-CHUNK = 500  # rows
+CHUNK = 500  # rows of a piece, at the most
+PIECE = 1 << 20  # bytes of a piece, about
 _HOUR = 3_600_000
 _KINDS = frozenset("abcdeghilmnorsuvwx")  # the first segments of a session's keys
 
@@ -48,11 +49,16 @@ def leave(desk: Desk, at: bytes) -> Plan[int]:
     return total
 
 
-def piece(at: bytes, after: bytes) -> Plan[Sequence[Row]]:
-    """The next rows of the copy."""
-    (rows,) = yield from must(at, Range(after + keys.END if after else b"", None, limit=CHUNK))
-    found: Sequence[Row] = rows
-    return found
+def pieces(at: bytes, take: Callable[[Sequence[Row]], None]) -> Plan[None]:
+    """Read the copy, in pieces of about the same size, whether its rows are large or small."""
+    after, limit = b"", 8
+    while True:
+        (rows,) = yield from must(at, Range(after + keys.END if after else b"", None, limit=limit))
+        if not rows:
+            return
+        take(rows)
+        size = sum(len(value) for _, value in rows)
+        after, limit = rows[-1][0], max(1, min(CHUNK, limit * 4, len(rows) * PIECE // max(1, size)))
 
 
 def gather(desk: Desk, at: bytes, rows: Sequence[Row]) -> Plan[None]:

@@ -1,6 +1,6 @@
 """What this process knows of sessions that it writes to: whether the list knows them, and how long they live.
 
-Rule 1: the list hears of a session before its first row is stored, then once a turn and once a run, not at every step.
+Rule 1: the list hears of a session before its first row is stored, then once a turn and once a run, not at each step.
         When the partition turns out to have begun anew, somebody has deleted it, and the list has to hear of it again.
 Rule 2: nothing here is the truth. What a write relies on is guarded, or its replies tell that it was wrong.
 """
@@ -26,6 +26,8 @@ class Note(NamedTuple):
     """The row that says how long the session lives; None: for ever."""
     graph: bool = False
     """Whether a graph's channel is known to hold the messages."""
+    turn: bool = False
+    """Whether its newest state was read since the last write: then a turn begins with the next one."""
 
 
 class Noted:
@@ -47,6 +49,13 @@ class Noted:
             self._notes.move_to_end(partition)
             if len(self._notes) > _MOST:
                 self._notes.popitem(last=False)
+
+    def turn(self, partition: bytes) -> None:
+        """A session's newest state was read, as every run of a graph does at its beginning."""
+        with self._lock:
+            note = self._notes.get(partition)
+            if note is not None and not note.turn:
+                self._notes[partition] = note._replace(turn=True)
 
     def forget(self, partition: bytes) -> None:
         """Know nothing of a session."""

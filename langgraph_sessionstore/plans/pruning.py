@@ -40,7 +40,7 @@ from ..ops import (
 from . import layout, records
 from .cache import Name
 from .collecting import collect
-from .entry import Life, afterwards, decided, raise_refused
+from .entry import Life, afterwards, announce, answers, raise_refused, was_listed
 from .places import GRAPH, HEAD, LIFE, REGISTRY
 from .reading import load_metadata, unpack_write
 from .records import Stored
@@ -99,21 +99,33 @@ def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Nam
 
 
 def copy(
-    tools: Tools, source: bytes, target: str, life: Life | None, ops: Sequence[Op], op_id: bytes, lift: bool = False
+    tools: Tools,
+    source: bytes,
+    target: str,
+    life: Life | None,
+    ops: Sequence[Op],
+    op_id: bytes,
+    *,
+    lift: bool = False,
+    same: bytes | None = None,
 ) -> Plan[bytes | None]:
     """Copy a partition to a new session, and do this to the copy: its incarnation, or None for nothing to copy.
 
     It lives for so long; None: its first writer says so. With `lift`, a deleted session with that id is no obstacle.
+    The source has to have the incarnation `same`, when one is given.
     """
     partition = keys.session(target)
     tools.cache.forget(partition)
     grave = Expect(keys.TOMBSTONE, False)
     own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *life.end()])]
-    told = [Call(REGISTRY, Batch(Touch(partition, ttl=life.ttl)))] if life and life.ttl else []
+    ttl = life.ttl if life else 0
+    told = Touch(partition, ttl=ttl or None, expires=None if ttl else 0)
+    look = [Call(source, Batch(Expect(keys.INCARNATION, etag(same))))] if same is not None else []
     for _ in range(TRIES):
         batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
-        calls = [Call(REGISTRY, Batch(Touch(partition, new=True))), Call(partition, batch, source=source), *told]
-        outcome = yield from decided(calls, 1)
+        calls = [*look, announce(partition), Call(partition, batch, source=source)]
+        calls += [Call(REGISTRY, Batch(told))] if ttl else []
+        *_, listed, outcome = (yield from answers(calls, len(look) + 1))[: len(look) + 2]
         if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
             break
         (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
@@ -124,6 +136,8 @@ def copy(
             return None
         raise_refused(batch.ops[outcome.guard], target, b"")
         raise SessionExists(f"session {target!r} exists already: choose another id, or delete it first")
+    if not ttl and was_listed(listed, partition):  # that was another session with this id
+        yield from afterwards(must(REGISTRY, told))
     runs = {_run_of(tools, target, key, value) for key, value in outcome[-1]}
     names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
     if names:

@@ -40,9 +40,20 @@ from ..ops import (
 )
 from .desk import Chance, Desk
 from .details import Born, unpack_born, unpack_details
-from .entry import Life, afterwards, decided, raise_refused, unpack_life
+from .entry import (
+    Life,
+    afterwards,
+    announce,
+    answers,
+    decided,
+    raise_refused,
+    unlist,
+    unpack_life,
+    was_listed,
+)
+from .layout import VERSION
 from .noted import touch_of
-from .places import BORN, DETAILS, LIFE, REGISTRY
+from .places import BORN, DETAILS, LIFE, LOG, REGISTRY, UNDO
 from .tools import TRIES, Tools
 
 Orders = Literal["created", "updated"]
@@ -58,11 +69,13 @@ def create(desk: Desk, life: Life, ops: Sequence[Op], now: int) -> Plan[bytes | 
     drop: Sequence[Op] = ()
     for _ in range(TRIES):
         batch = Batch(grave, *drop, *rows, Get(keys.INCARNATION), op_id=desk.chance.new_id())
-        calls = [Call(REGISTRY, Batch(Touch(partition, at=now, new=True))), Call(partition, batch)]
-        if life.ttl:
-            calls.append(Call(REGISTRY, Batch(Touch(partition, at=now, ttl=life.ttl))))
-        outcome = yield from decided(calls, 1)
+        calls = [announce(partition, now), Call(partition, batch)]
+        told = Touch(partition, at=now, ttl=life.ttl or None, expires=None if life.ttl else 0)
+        calls += [Call(REGISTRY, Batch(told))] if life.ttl else []
+        listed, outcome, *_ = yield from answers(calls, 1)
         if not isinstance(outcome, Conflict):
+            if not life.ttl and was_listed(listed, partition):  # that was another session with this id
+                yield from afterwards(must(REGISTRY, told))
             incarnation: bytes = outcome[-1]
             return incarnation
         there, tombstone = yield from must(partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
@@ -81,6 +94,12 @@ class Found(NamedTuple):
     info: SessionInfo
     incarnation: bytes
     born: Born
+    unchanged: list[Op]
+    """The guards: nobody has used it since."""
+
+
+_WATCHED = (keys.INCARNATION, keys.TOMBSTONE, DETAILS, LOG, UNDO, VERSION)
+"""What changes when somebody uses a session."""
 
 
 def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
@@ -94,11 +113,12 @@ def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
 
 
 def _look(partition: bytes) -> Call:
-    return Call(partition, Batch(Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(BORN), Get(DETAILS), Get(LIFE)))
+    return Call(partition, Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED)))
 
 
 def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Found | None:
-    incarnation, tombstone, born_row, details_row, life_row = rows
+    born_row, life_row, *watched = rows
+    incarnation, tombstone, details_row, *_ = watched
     if incarnation is None or tombstone is not None:
         return None
     born = unpack_born(born_row, session_id) or Born(entry.created if entry else 0, None)
@@ -116,13 +136,16 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
         timestamp(entry.expires if entry and entry.expires else ends) if life.ttl else None,
         details.system,
     )
-    return Found(info, incarnation, born)
+    unchanged: list[Op] = [
+        Expect(key, False if row is None else etag(row)) for key, row in zip(_WATCHED, watched, strict=True)
+    ]
+    return Found(info, incarnation, born, unchanged)
 
 
 class Listed(NamedTuple):
     """A page of the list."""
 
-    infos: list[SessionInfo]
+    found: list[Found]
     actives: list[int]
     """When each was last active, by the list."""
     places: list[int]
@@ -139,19 +162,18 @@ def page(
     if not entries.rows:
         return Listed([], [], [], entries.cursor)
     looked = yield Calls([_look(entry.name) for entry in entries.rows])
-    infos, actives, places, gone = [], [], [], []
+    fitting, actives, places, gone = [], [], [], []
     for place, (entry, rows) in enumerate(zip(entries.rows, looked, strict=True)):
         one = _found(tools, session_id_of(entry.name), entry, rows)
         if one is None:
             if max(entry.created, entry.active) < now - LONG_GONE:
                 gone.append(entry.name)
         elif _fits(one.info, wanted):
-            infos.append(one.info)
+            fitting.append(one)
             actives.append(entry.active)
             places.append(place)
-    if gone:
-        yield Calls([Call(REGISTRY, Batch(*map(Forget, gone)))])
-    return Listed(infos, actives, places, entries.cursor)
+    yield from unlist(gone)
+    return Listed(fitting, actives, places, entries.cursor)
 
 
 def cursor_behind(by: Orders, descending: bool, after: bytes, lines: int) -> Plan[bytes]:
@@ -180,36 +202,34 @@ def count() -> Plan[int]:
     return number
 
 
-def delete(chance: Chance, session_id: str, stays: int) -> Plan[bool]:
-    """End a session; whether there was one. Its tombstone stays for so many milliseconds."""
+def delete(chance: Chance, session_id: str, stays: int, incarnation: bytes | None = None) -> Plan[bool]:
+    """End a session, or this one alone; whether there was one. Its tombstone stays for so many milliseconds."""
     partition, mark = keys.session(session_id), chance.new_id()
     grave: list[Op] = [Put(keys.TOMBSTONE, mark), Expire(ttl=stays)] if stays else []
-    ends = Batch(Expect(keys.INCARNATION, True), Expect(keys.TOMBSTONE, False), Drop(), *grave)
-    unlist = Call(REGISTRY, Batch(Forget(partition)))
+    there = True if incarnation is None else etag(incarnation)
+    ends = Batch(Expect(keys.INCARNATION, there), Expect(keys.TOMBSTONE, False), Drop(), *grave)
+    unlisted = Call(REGISTRY, Batch(Forget(partition)))
     try:
-        outcome = yield from decided([Call(partition, ends), unlist], 0)
+        outcome = yield from decided([Call(partition, ends), unlisted], 0)
     except OutcomeUnknown:
         (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
         if tombstone != mark:
             raise
-        yield Calls([unlist])
+        yield Calls([unlisted])
         return True
     return not isinstance(outcome, Conflict)
 
 
-def delete_many(chance: Chance, session_ids: Sequence[str], stays: int) -> Plan[int]:
-    """End many sessions in one trip; how many there were."""
-    gone = 0
-    names = [keys.session(session_id) for session_id in session_ids]
+def delete_many(chance: Chance, chosen: Sequence[Found], stays: int) -> Plan[int]:
+    """End sessions that are still as they were found, in one trip; how many."""
     ends = []
-    for name in names:
+    for found in chosen:
         grave: list[Op] = [Put(keys.TOMBSTONE, chance.new_id()), Expire(ttl=stays)] if stays else []
-        ends.append(Call(name, Batch(Expect(keys.INCARNATION, True), Expect(keys.TOMBSTONE, False), Drop(), *grave)))
-    if ends:
-        outcomes = yield Calls(ends)
-        gone = sum(not isinstance(outcome, Conflict) for outcome in outcomes)
-        yield Calls([Call(REGISTRY, Batch(*map(Forget, names)))])
-    return gone
+        ends.append(Call(keys.session(found.info.id), Batch(*found.unchanged, Drop(), *grave)))
+    outcomes = (yield Calls(ends)) if ends else []
+    gone = [each.partition for each, outcome in zip(ends, outcomes, strict=True) if not isinstance(outcome, Conflict)]
+    yield from afterwards(unlist(gone))
+    return len(gone)
 
 
 # -- leases

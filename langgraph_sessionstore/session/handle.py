@@ -92,11 +92,11 @@ class Session(Messages, Operations, Costs):
 
     def delete(self) -> bool:
         """Delete the session with everything that belongs to it; whether it was there."""
-        return self._run(sessions.delete(self._common.chance, self.id, self._common.stays))
+        return self._run(self._delete())
 
     async def adelete(self) -> bool:
         """The async form of `delete`."""
-        return await self._arun(sessions.delete(self._common.chance, self.id, self._common.stays))
+        return await self._arun(self._delete())
 
     # -- to another storage
 
@@ -148,13 +148,17 @@ class Session(Messages, Operations, Costs):
             ]
         )
 
+    def _delete(self) -> Plan[bool]:
+        return sessions.delete(self._common.chance, self.id, self._common.stays, self._incarnation)
+
     def _fork(self, new: str, ttl: Duration | None) -> Plan[bytes]:
         desk = self._desk
         if new == self.id:
             raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
         life = self._common.lifetime(ttl, None)
         born = Put(BORN, pack_born(Born(now(), self.id)))
-        made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], desk.chance.new_id(), lift=True)
+        op_id, same = desk.chance.new_id(), self._incarnation
+        made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], op_id, lift=True, same=same)
         if made is None:
             desk.check(*(yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
             raise SessionNotFound(f"session {self.id!r} is not there, or holds nothing that could be copied")

@@ -85,8 +85,7 @@ class Lease:
     async def __aexit__(self, *exc_info: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])  # which lets a cancellation of the caller itself through
         with contextlib.suppress(SessionStoreError):
             await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
 

@@ -98,6 +98,7 @@ class Transaction:
     def _end(self) -> tuple[Contents, Draft]:
         begun, self._begun = self._begun, None
         assert begun is not None
+        begun[1].ended = True
         return begun
 
     def _check(self, done: bool) -> None:

@@ -168,7 +168,8 @@ def test_what_it_costs(proxy: Proxy, form: Form, tmp_path: Path) -> None:
     form.do(store, "batch", [PutOp(("cost",), f"{n}", {"n": n}) for n in range(20)])
     form.do(store, "batch", [PutOp(("deep", "er"), f"{n}", {"n": n}) for n in range(20)])
     costs: list[tuple[int, str, tuple[Any, ...]]] = [
-        (1, "put", (("new",), "k", {})),
+        (2, "put", (("new",), "k", {})),
+        (1, "put", (("new",), "l", {})),
         (1, "put", (("cost",), "k", {})),
         (1, "get", (("cost",), "k")),
         (1, "search", (("cost",),)),
