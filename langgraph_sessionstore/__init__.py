@@ -16,6 +16,8 @@ The tour, from below:
 `open_backend(url)` is the way to the foundation; `testing.BackendContract` is what a backend of your own has to pass.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .adapters.cache import SessionCache
 from .adapters.checkpointer import SessionCheckpointer
 from .adapters.store import SessionStore
@@ -51,9 +53,13 @@ from .errors import (
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
+from .plans.drafts import Draft
 from .plans.items import SESSION_NAMESPACE
 from .session import Session
 from .usage import Metrics, Price, Usage
+
+if TYPE_CHECKING:
+    from .adapters.chat_history import SessionChatHistory
 
 __version__ = "0.1.0"
 
@@ -69,6 +75,7 @@ __all__ = [
     "CorruptData",
     "DamagedStorage",
     "DataError",
+    "Draft",
     "ForeignStorage",
     "LeaseHeld",
     "LeaseLost",
@@ -81,6 +88,7 @@ __all__ = [
     "Price",
     "Session",
     "SessionCache",
+    "SessionChatHistory",
     "SessionCheckpointer",
     "SessionDeleted",
     "SessionError",
@@ -99,3 +107,11 @@ __all__ = [
     "open_backend",
     "run",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SessionChatHistory":  # which imports what LangChain calls deprecated, so only who asks for it does
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .adapters.chat_history import SessionChatHistory
+
+    return SessionChatHistory

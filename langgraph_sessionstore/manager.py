@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from . import transfer
+from . import keys, transfer
 from .adapters.cache import SessionCache
 from .adapters.checkpointer import CACHE_BYTES, SessionCheckpointer
 from .adapters.standing import opened
@@ -246,6 +246,9 @@ class SessionManager(ManySessions):
 
     def _get(self, session_id: str) -> Plan[Session | None]:
         found = yield from sessions.describe(self._checkpointer.tools(), session_id)
+        noted, partition = self._checkpointer.writer.noted, keys.session(session_id)
+        if found is not None and noted.of(partition) is None:
+            noted.note(partition, Note(None, found.incarnation, found.life))
         return Session(self._common, session_id, found.incarnation) if found else None
 
     def _arrive(self, arrival: transfer.Arrival, session_id: str | None, progress: Progress | None) -> Plan[Session]:

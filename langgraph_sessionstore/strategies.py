@@ -9,6 +9,7 @@ Rule 2: system messages at the beginning stay, as does the session's system prom
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -207,7 +208,8 @@ def _prompt(found: _Found, upto: int, prompt: str) -> list[BaseMessage]:
     begin = max(found.covered, _head(found.all))
     earlier = EARLIER.format(summary=found.text) if found.text else ""
     conversation = get_buffer_string(found.all[begin:upto])
-    return [HumanMessage(prompt.replace("{earlier}", earlier).replace("{conversation}", conversation))]
+    fields = {"{earlier}": earlier, "{conversation}": conversation}
+    return [HumanMessage(re.sub(r"\{(earlier|conversation)\}", lambda field: fields[field[0]], prompt))]
 
 
 def _text(answer: Any) -> str:

@@ -18,6 +18,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,7 @@ class _Target:
 
     def __init__(self, file: str | os.PathLike[str], session_id: str) -> None:
         self.path = Path(file)
-        try:
-            number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:40]}.")
-        except OSError as exc:
-            raise ConfigurationError(f"{self.path} cannot be written: {exc}") from exc
+        number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:40]}.")
         self.temporary = name
         self.file = os.fdopen(number, "wb")
         self.hash = sha256()
@@ -115,26 +113,37 @@ class _Target:
 
 def export(backend: Backend, desk: Desk, file: str | os.PathLike[str], progress: Progress | None) -> int:
     """Write a whole session to a file; how many rows it has."""
-    target = _Target(file, desk.session_id)
-    try:
-        rows = run(backend, _leaving(desk, target.take, progress))
-        target.finish()
-    except BaseException:
-        target.abandon()
-        raise
+    with _writing(file):
+        target = _Target(file, desk.session_id)
+        try:
+            rows = run(backend, _leaving(desk, target.take, progress))
+            target.finish()
+        except BaseException:
+            target.abandon()
+            raise
     return rows
 
 
 async def aexport(backend: Backend, desk: Desk, file: str | os.PathLike[str], progress: Progress | None) -> int:
     """The async form of `export`."""
-    target = await asyncio.to_thread(_Target, file, desk.session_id)
-    try:
-        rows = await arun(backend, _leaving(desk, target.take, progress))
-        await asyncio.to_thread(target.finish)
-    except BaseException:
-        target.abandon()
-        raise
+    with _writing(file):
+        target = _Target(file, desk.session_id)
+        try:
+            rows = await arun(backend, _leaving(desk, target.take, progress))
+            await asyncio.to_thread(target.finish)
+        except BaseException:
+            target.abandon()
+            raise
     return rows
+
+
+@contextmanager
+def _writing(file: str | os.PathLike[str]) -> Iterator[None]:
+    """What goes wrong with the file is a `ConfigurationError` that names it."""
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigurationError(f"{os.fspath(file)} cannot be written: {exc}") from exc
 
 
 # -- arriving

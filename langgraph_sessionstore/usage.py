@@ -145,6 +145,8 @@ def cost_of(prices: Prices, model: str, usage: Usage) -> float:
 def as_prices(prices: Mapping[str, Price | tuple[float, ...]] | None) -> dict[str, Price]:
     """A table of prices: `{"model": Price(input, output)}`, per million tokens."""
     table: dict[str, Price] = {}
+    if not isinstance(prices, Mapping | None) or not all(isinstance(model, str) for model in prices or ()):
+        raise ConfigurationError("prices are a table by the name of the model: {'model': Price(input, output)}")
     for model, price in (prices or {}).items():
         try:
             table[model] = Price(*price)

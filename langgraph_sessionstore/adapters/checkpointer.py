@@ -73,6 +73,8 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
     ) -> None:
         super().__init__(serde=serializer_of(serde, allow, strict))
         self._stand_on(backend, "checkpointer")
+        if not isinstance(channel, str) or not channel:
+            raise ConfigurationError(f"channel is the name of a graph's channel, not {channel!r:.80}")
         self._share = share
         self._cache = Cache(cache_bytes)
         self._channel = channel
@@ -326,7 +328,7 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         if isinstance(given, Mapping) and START in new_versions and self._channel in given:
             first = given[self._channel]
             first = first[:1] if isinstance(first, list) else [first]
-            return any(isinstance(each, (BaseMessage, tuple)) or _has_role(each) for each in first)
+            return any(isinstance(each, (BaseMessage, tuple, list)) or _has_role(each) for each in first)
         value = values.get(self._channel) if self._channel in new_versions else None
         return isinstance(value, list) and any(isinstance(each, BaseMessage) for each in value[:1])
 

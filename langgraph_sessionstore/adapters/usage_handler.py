@@ -6,7 +6,6 @@ be recorded is logged by LangChain.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,8 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import LLMResult
+
+from ..forks import Lock
 
 _MOST = 10_000  # calls under way that are remembered; those that never end shall not stay for ever
 
@@ -25,7 +26,7 @@ class UsageHandler(BaseCallbackHandler):
         super().__init__()
         self._record = record
         self._phase = phase
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._begun: dict[UUID, tuple[float, str, str]] = {}
 
     def on_chat_model_start(

@@ -26,7 +26,9 @@ def open_backend(url: str | os.PathLike[str], **options: Any) -> Backend:
     redis+sentinel://host,host/service/db       the master that Sentinels name (rediss+sentinel: TLS)
     redis+cluster://host,host                   a Redis Cluster (rediss+cluster: TLS)
     """
-    text = os.fspath(url)
+    text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else ""
+    if not isinstance(text, str) or not text:
+        raise ConfigurationError(f"a backend is named by a URL or a path, not by {url!r:.80}")
     scheme, colon, rest = text.partition(":")
     is_path = isinstance(url, os.PathLike) or not colon or len(scheme) == 1 or not _is_scheme(scheme)
     scheme = "path" if is_path else scheme.lower()

@@ -6,13 +6,13 @@ Thread-safe by one lock; nothing waits inside it. Async callers are answered inl
 from __future__ import annotations
 
 import heapq
-import threading
 import time
 from collections.abc import Sequence
 from itertools import islice
 
 from .. import keys
 from ..errors import BackendClosed, SessionStoreError
+from ..forks import Lock
 from ..ops import Call, Row
 from .apply import apply
 from .base import Answer, Backend, not_tried, refuse_copies
@@ -23,7 +23,7 @@ class MemoryBackend(Backend):
     """Partitions in the memory of this process; they end with it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._closed = False
         self._partitions: dict[bytes, _Partition] = {}
         self._expiries: list[tuple[int, bytes]] = []  # a heap; holds moments that no longer count, too

@@ -8,11 +8,11 @@ Rule 3: what is remembered is never handed out, only copies.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..forks import Lock
 from ..ops import Run
 from . import layout
 from .layout import Slice
@@ -79,7 +79,7 @@ class Cache:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._threads: OrderedDict[bytes, Thread] = OrderedDict()
         self._size = 0
 

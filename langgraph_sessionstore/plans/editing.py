@@ -10,14 +10,16 @@ Rule 3: each commit is one operation that undo takes back: its row says what the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import isawaitable, iscoroutine
 from typing import NamedTuple, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from .. import codec, keys
-from ..errors import ConflictError, CorruptData, Unstorable
+from ..errors import ConfigurationError, ConflictError, CorruptData, Unstorable
 from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, etag, must
-from . import contents, order, places, steering
+from . import contents, order, places, pruning, steering
+from .collecting import collect
 from .contents import Contents
 from .desk import Desk
 from .details import pack_details, pack_summary, unpack_details, unpack_summary
@@ -64,6 +66,9 @@ def edit(desk: Desk, change: Callable[[Draft], T], *, messages: bool = True, tri
     for _ in range(tries):
         found, draft = yield from begin(desk, messages=messages)
         result = change(draft)
+        if isawaitable(result):
+            result.close() if iscoroutine(result) else None
+            raise ConfigurationError("a change in a transaction does no I/O: give a plain function, not an async one")
         if (yield from commit(desk, found, draft)):
             return result
     raise ConflictError(f"session {desk.session_id!r} was changed by somebody else meanwhile: nothing was stored")
@@ -103,7 +108,7 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
 
 
 def purge(desk: Desk) -> Plan[None]:
-    """Erase the messages and all that could be undone. In a graph's session the earlier checkpoints stay."""
+    """Erase the messages and all that could be undone; of a graph's session, all checkpoints but the newest."""
     for _ in range(TRIES):
         found, draft = yield from begin(desk, messages=False)
         draft.clear()
@@ -118,10 +123,17 @@ def purge(desk: Desk) -> Plan[None]:
                 return
         elif not draft.differs():
             yield from desk.entry().send((), erased, op_id=desk.chance.new_id())
+            yield from afterwards(_forget_states(desk))
             return
         elif (yield from commit(desk._replace(depth=0), found, draft)):
+            yield from afterwards(_forget_states(desk))
             return
     raise ConflictError(f"session {desk.session_id!r} was changed each time before it could be cleared")
+
+
+def _forget_states(desk: Desk) -> Plan[None]:
+    yield from pruning.keep_latest(desk.tools, desk.session_id)
+    yield from collect(desk.tools, desk.session_id)
 
 
 def pack_message(desk: Desk, message: BaseMessage) -> bytes:
@@ -156,6 +168,8 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     relied = {SUMMARY} if "summary" in draft.looked_at else set()
     relied |= {DETAILS} if "details" in draft.looked_at else set()
     guards: list[Op] = [Expect(key, state_of(value)) for key, value in rows.items() if key in before or key in relied]
+    if draft.looked or draft.looked_at:  # a handle that stands for whichever session has the id saw this one
+        guards.append(Expect(keys.INCARNATION, state_of(found.incarnation)))
     if draft.looked and not touched:
         guards += _same_log(found) if found.channel is None else steering.newest(found.latest)
     ops = put_or_delete({key: after[key] for key in before})

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .. import codec, keys
 from ..errors import (
+    BackendUnavailable,
     ConflictError,
     CorruptData,
     LeaseHeld,
@@ -255,7 +256,9 @@ def answers(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Sequen
     except SessionStoreError as exc:
         all_ = exc.answers if exc.answers and len(exc.answers) > 1 else [exc] * len(calls)
         if isinstance(all_[at], SessionStoreError):
-            raise all_[at] from (exc if all_[at] is not exc else exc.__cause__)
+            first = next(each for each in all_ if isinstance(each, SessionStoreError))  # why it was not tried, maybe
+            cause = first if ordered and isinstance(all_[at], BackendUnavailable) else all_[at]
+            raise cause from (exc if cause is not exc else exc.__cause__)
         return all_
 
 

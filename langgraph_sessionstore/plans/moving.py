@@ -51,7 +51,7 @@ def leave(desk: Desk, at: bytes) -> Plan[int]:
 
 def pieces(at: bytes, take: Callable[[Sequence[Row]], None]) -> Plan[None]:
     """Read the copy, in pieces of about the same size, whether its rows are large or small."""
-    after, limit = b"", 8
+    after, limit = b"", min(CHUNK, 8)
     while True:
         (rows,) = yield from must(at, Range(after + keys.END if after else b"", None, limit=limit))
         if not rows:

@@ -7,11 +7,11 @@ Rule 2: nothing here is the truth. What a write relies on is guarded, or its rep
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
 from .. import keys
+from ..forks import Lock
 from ..ops import Touch
 
 _MOST = 10_000
@@ -34,7 +34,7 @@ class Noted:
     """What is known of the sessions used last."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._notes: OrderedDict[bytes, Note] = OrderedDict()
 
     def of(self, partition: bytes) -> Note | None:

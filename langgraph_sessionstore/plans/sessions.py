@@ -96,6 +96,8 @@ class Found(NamedTuple):
     born: Born
     unchanged: list[Op]
     """The guards: nobody has used it since."""
+    life: bytes | None
+    """The row that says how long it lives."""
 
 
 _WATCHED = (keys.INCARNATION, keys.TOMBSTONE, DETAILS, LOG, UNDO, VERSION)
@@ -139,7 +141,7 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
     unchanged: list[Op] = [
         Expect(key, False if row is None else etag(row)) for key, row in zip(_WATCHED, watched, strict=True)
     ]
-    return Found(info, incarnation, born, unchanged)
+    return Found(info, incarnation, born, unchanged, life_row)
 
 
 class Listed(NamedTuple):
@@ -267,6 +269,16 @@ def _there(desk: Desk) -> list[Op]:
 
 
 # -- how long it lives
+
+
+def life_of(desk: Desk) -> Plan[Life]:
+    """How long it lives: without a trip, when this process knows."""
+    note = desk.writer.noted.of(desk.partition)
+    if note is not None and note.incarnation == desk.writer.incarnation:
+        return unpack_life(note.life, desk.session_id)
+    incarnation, tombstone, row = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(LIFE))
+    desk.check(incarnation, tombstone)
+    return unpack_life(row, desk.session_id)
 
 
 def set_life(desk: Desk, life: Life) -> Plan[None]:

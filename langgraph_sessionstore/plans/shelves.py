@@ -7,13 +7,13 @@ worker that dies in between leaves wrong is put right by the next writer, who te
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import keys
+from ..forks import Lock
 from ..ops import Batch, Call, Forget, Get, Op, Plan, Put, PutNew, Touch, must, must_all
 from .entry import afterwards
 
@@ -30,7 +30,7 @@ class Shelves:
         self.registry = registry
         self.new_id = new_id
         """A name for a write that nobody had before."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._told: OrderedDict[bytes, float] = OrderedDict()
         """When the list was told of a partition."""
 

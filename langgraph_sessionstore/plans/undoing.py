@@ -23,7 +23,7 @@ from .tools import TRIES
 def undo(desk: Desk) -> Plan[str]:
     """Take back the newest operation; what it was."""
     found = yield from contents.read(desk, messages=False, history=True)
-    if not found.undone:
+    if not found.undone or len(found.redo) >= desk.depth:  # rows that are too old are trimmed now and then only
         raise NothingToUndo(f"session {desk.session_id!r} has no operation left to undo")
     key, value = found.undone[-1]
     step = unpack_step(value, desk.session_id)

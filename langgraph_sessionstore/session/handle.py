@@ -13,15 +13,16 @@ from typing import Any
 from uuid import uuid4
 
 from .. import keys, transfer
-from ..errors import SessionExists, SessionNotFound
+from ..errors import ConfigurationError, SessionExists, SessionNotFound
 from ..info import SessionInfo
 from ..ops import Count, Get, Plan, Put, must
 from ..plans import accounts, contents, layout, pruning, sessions
 from ..plans.details import Born, pack_born
+from ..plans.entry import Life
 from ..plans.given import as_id
 from ..plans.places import BORN
 from ..usage import money
-from .common import Duration, now
+from .common import Duration, as_milliseconds, now
 from .costs import Costs
 from .lease import Lease
 from .messages import Messages
@@ -81,14 +82,15 @@ class Session(Messages, Operations, Costs):
         return Lease(self, ttl, wait)
 
     def set_ttl(self, ttl: Duration, *, sliding: bool | None = None) -> None:
-        """Let the session live for so long from now on (0: for ever); `sliding`: counted anew whenever it is used."""
-        life = self._common.lifetime(ttl, sliding)
-        self._run(sessions.set_life(self._desk, life))
+        """Let the session live for so long from now on (0: for ever); `sliding`: counted anew whenever it is used.
+
+        Unless given, that stays as it is.
+        """
+        self._run(self._set_ttl(as_milliseconds(ttl, "ttl"), sliding))
 
     async def aset_ttl(self, ttl: Duration, *, sliding: bool | None = None) -> None:
         """The async form of `set_ttl`."""
-        life = self._common.lifetime(ttl, sliding)
-        await self._arun(sessions.set_life(self._desk, life))
+        await self._arun(self._set_ttl(as_milliseconds(ttl, "ttl"), sliding))
 
     def delete(self) -> bool:
         """Delete the session with everything that belongs to it; whether it was there."""
@@ -148,6 +150,12 @@ class Session(Messages, Operations, Costs):
             ]
         )
 
+    def _set_ttl(self, ttl: int, sliding: bool | None) -> Plan[None]:
+        if sliding is None:
+            now_ = yield from sessions.life_of(self._desk)
+            sliding = now_.sliding if now_.ttl else self._common.life.sliding
+        yield from sessions.set_life(self._desk, Life(ttl, sliding))
+
     def _delete(self) -> Plan[bool]:
         return sessions.delete(self._common.chance, self.id, self._common.stays, self._incarnation)
 
@@ -155,7 +163,8 @@ class Session(Messages, Operations, Costs):
         desk = self._desk
         if new == self.id:
             raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
-        life = self._common.lifetime(ttl, None)
+        old = yield from sessions.life_of(desk)
+        life = self._common.lifetime(ttl, None, old)
         born = Put(BORN, pack_born(Born(now(), self.id)))
         op_id, same = desk.chance.new_id(), self._incarnation
         made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], op_id, lift=True, same=same)
@@ -170,6 +179,8 @@ def _new_id(session_id: str | None) -> str:
 
 
 def _table(messages: list[Any], limit: int | None) -> str:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise ConfigurationError(f"limit is a number of messages from 0 on, not {limit!r:.80}")
     if not messages:
         return "no messages"
     first = 0 if limit is None else max(0, len(messages) - limit)

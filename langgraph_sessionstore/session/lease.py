@@ -85,7 +85,11 @@ class Lease:
     async def __aexit__(self, *exc_info: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])  # which lets a cancellation of the caller itself through
+        await asyncio.shield(asyncio.ensure_future(self._give_back()))  # which a cancelled caller does as well
+
+    async def _give_back(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
         with contextlib.suppress(SessionStoreError):
             await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
 

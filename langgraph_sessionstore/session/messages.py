@@ -7,12 +7,12 @@ session the same methods read and edit the messages in the graph's newest state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 
 from .. import keys
-from ..errors import ConfigurationError
 from ..ops import Get, Plan, must
 from ..plans import contents, editing
 from ..plans.details import Details, unpack_details, unpack_summary
@@ -20,6 +20,16 @@ from ..plans.drafts import Draft
 from ..plans.given import GivenMessage, as_message, as_messages
 from ..plans.places import DETAILS, SUMMARY
 from .common import Handle
+
+
+class _Kept:
+    """Stands for what is not named."""
+
+    def __repr__(self) -> str:
+        return "as it is"
+
+
+_KEPT = _Kept()
 
 
 class Messages(Handle):
@@ -154,23 +164,59 @@ class Messages(Handle):
         """The title."""
         return self._run(self._details()).title
 
+    @title.setter
+    def title(self, title: str | None) -> None:
+        self.update(title=title)
+
+    async def atitle(self) -> str | None:
+        """The async form of reading `title`."""
+        return (await self._arun(self._details())).title
+
     @property
     def system(self) -> str | None:
         """The system prompt."""
         return self._run(self._details()).system
 
+    @system.setter
+    def system(self, system: str | None) -> None:
+        self.update(system=system)
+
+    async def asystem(self) -> str | None:
+        """The async form of reading `system`."""
+        return (await self._arun(self._details())).system
+
     @property
-    def metadata(self) -> dict[str, Any]:
-        """The metadata: a copy."""
-        return dict(self._run(self._details()).metadata)
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata: a copy that is not to be changed; set another one as a whole."""
+        return MappingProxyType(dict(self._run(self._details()).metadata))
 
-    def update(self, **details: Any) -> None:
-        """Set `title=`, `system=` or `metadata=` (as a whole); what is not named stays as it is."""
-        self._run(self._edit(lambda draft: _update(draft, details)))
+    @metadata.setter
+    def metadata(self, metadata: Mapping[str, Any]) -> None:
+        self.update(metadata=metadata)
 
-    async def aupdate(self, **details: Any) -> None:
+    async def ametadata(self) -> Mapping[str, Any]:
+        """The async form of reading `metadata`."""
+        return MappingProxyType(dict((await self._arun(self._details())).metadata))
+
+    def update(
+        self,
+        *,
+        title: str | _Kept | None = _KEPT,
+        system: str | _Kept | None = _KEPT,
+        metadata: Mapping[str, Any] | _Kept = _KEPT,
+    ) -> None:
+        """Set title, system prompt or metadata (as a whole), in one operation; what is not named stays as it is."""
+        self._run(self._edit(lambda draft: _update(draft, title, system, metadata)))
+
+    async def aupdate(
+        self,
+        *,
+        title: str | _Kept | None = _KEPT,
+        system: str | _Kept | None = _KEPT,
+        metadata: Mapping[str, Any] | _Kept = _KEPT,
+    ) -> None:
         """The async form of `update`."""
-        await self._arun(self._edit(lambda draft: _update(draft, details)))
+        await self._arun(self._edit(lambda draft: _update(draft, title, system, metadata)))
 
     # -- plans
 
@@ -213,9 +259,7 @@ class Messages(Handle):
         return found
 
 
-def _update(draft: Draft, details: Mapping[str, Any]) -> None:
-    unknown = details.keys() - {"title", "system", "metadata"}
-    if unknown:
-        raise ConfigurationError(f"update takes title, system and metadata, not {', '.join(sorted(unknown))}")
-    for name, value in details.items():
-        setattr(draft, name, value)
+def _update(draft: Draft, title: Any, system: Any, metadata: Any) -> None:
+    for name, value in (("title", title), ("system", system), ("metadata", metadata)):
+        if value is not _KEPT:
+            setattr(draft, name, value)

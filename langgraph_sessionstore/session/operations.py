@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..errors import ConflictError, SessionStoreError
+from ..errors import ConfigurationError, ConflictError, SessionStoreError
 from ..plans import editing, undoing
 from ..plans.contents import Contents
 from ..plans.drafts import Draft
@@ -27,11 +27,11 @@ class Operations(Handle):
 
     def transact(self, change: Callable[[Draft], T], *, retries: int = 10) -> T:
         """Do a change in a transaction, again when somebody else was faster; what `change(tx)` returned."""
-        return self._run(editing.edit(self._desk, change, tries=retries + 1))
+        return self._run(editing.edit(self._desk, change, tries=_tries(retries)))
 
     async def atransact(self, change: Callable[[Draft], T], *, retries: int = 10) -> T:
         """The async form of `transact`; the change itself does no I/O."""
-        return await self._arun(editing.edit(self._desk, change, tries=retries + 1))
+        return await self._arun(editing.edit(self._desk, change, tries=_tries(retries)))
 
     def undo(self) -> str:
         """Take back the newest operation on messages, summary or details; says what it restored.
@@ -63,6 +63,12 @@ class Operations(Handle):
     async def arewind(self, turns: int | None = None, *, checkpoint_id: str | None = None) -> str:
         """The async form of `rewind`."""
         return await self._arun(undoing.rewind(self._desk, turns, checkpoint_id))
+
+
+def _tries(retries: int) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ConfigurationError(f"retries is a whole number from 0 on, not {retries!r:.80}")
+    return retries + 1
 
 
 class Transaction:

@@ -96,8 +96,9 @@ def prepared(form: Form, manager: SessionManager, name: str, graph: bool) -> Ses
     return session
 
 
-def seen(form: Form, manager: SessionManager, name: str) -> Any:
+def seen(form: Form, manager: SessionManager, name: str, waste: bool = False) -> Any:
     """All that can be seen of a session, and of the one that may have come from it; and whether they are listed."""
+    allowed = {"unreferenced"} if waste else set()
     found: dict[str, Any] = {}
     listed = {info.id for info in form.everything(manager)}
     for each in (name, f"{name} made"):
@@ -114,7 +115,7 @@ def seen(form: Form, manager: SessionManager, name: str) -> Any:
         }
         assert (each in listed) == (session is not None)
         if session is not None:
-            assert manager.checkpointer.check(each) == []
+            assert {problem.kind for problem in manager.checkpointer.check(each)} <= allowed
     return found
 
 
@@ -144,7 +145,7 @@ def test_before_or_after(
             act(form, worker, handle)
         except SessionStoreError as exc:
             error = exc
-        after = seen(sync, manager, session_id)
+        after = seen(sync, manager, session_id, waste=name == "purge" and isinstance(error, OutcomeUnknown))
         manager.delete_session(session_id)
         manager.delete_session(f"{session_id} made")
         return before, after, faulty.calls, error
@@ -156,7 +157,10 @@ def test_before_or_after(
         for fault in FAULTS:
             was, is_, _, error = attempt({at: fault})
             assert was == before
-            assert is_ in (before, right), (at, fault, error)
+            possible = [before, right]
+            if name == "purge" and graph and isinstance(error, OutcomeUnknown):  # cleared in one step, then pruned
+                possible.append({**right, "": {**right[""], "checkpoints": is_[""]["checkpoints"]}})
+            assert is_ in possible, (at, fault, error)
             if error is None:
                 assert is_ == right, (at, fault)
             elif not isinstance(error, OutcomeUnknown):

@@ -159,7 +159,11 @@ def test_summary_and_details(manager: SessionManager, session: Session, form: Fo
     assert form.do(session, "summary") == "short"
     session.summary = None
     assert session.summary is None
-    with pytest.raises(ConfigurationError, match="colour"):
+    session.title, session.system, session.metadata = "V", None, {"b": 1}
+    assert [form.do(session, name) for name in ("title", "system", "metadata")] == ["V", None, {"b": 1}]
+    with pytest.raises(TypeError):
+        session.metadata["b"] = 2
+    with pytest.raises(TypeError, match="colour"):
         form.do(session, "update", colour="red")
     with pytest.raises(ConfigurationError):
         form.do(session, "update", metadata={3: 4})

@@ -7,7 +7,7 @@ from typing import Any
 
 from langgraph_sessionstore import Session, SessionManager
 
-_PROPERTIES = {"messages", "summary", "usage", "metrics", "info", "last_usage"}
+_PROPERTIES = {"title", "system", "metadata", "messages", "summary", "usage", "metrics", "info", "last_usage"}
 
 
 class Form:

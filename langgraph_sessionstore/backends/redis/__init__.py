@@ -10,7 +10,6 @@ Rule: one partition is one sorted set, so a session is one key of one slot. No m
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from ...errors import BackendClosed, ConfigurationError, OutcomeUnknown, SessionStoreError
+from ...forks import Lock
 from ...ops import Call
 from ..base import Answer, Backend, not_tried, refuse_copies
 from .commands import Bundle, Dump, Prepared, partition_key
@@ -60,7 +60,10 @@ class RedisBackend(Backend):
         known: dict[str, Callable[[Any], Any]] = {"prefix": str, "max_connections": int, "patience": float}
         unknown = [name for name in options if name not in known]
         if unknown:
-            raise ConfigurationError(f"unknown options {unknown} for Redis; there are: {', '.join(known)}")
+            raise ConfigurationError(
+                f"unknown options {unknown} for Redis; there are: {', '.join(known)}. Options of redis-py stand in the "
+                "query of the URL: redis://host?socket_timeout=5"
+            )
         values: dict[str, Any] = {"prefix": "sessionstore", "max_connections": 50, "patience": 5.0}
         source = from_url(url, values)
         values.update(options)
@@ -83,7 +86,7 @@ class RedisBackend(Backend):
         self._closed = False
         self._topology = Topology(source.seeds)
         self._sync = SyncWire(source.sync_pool, max_connections) if source.sync_pool else None
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
 
     def __repr__(self) -> str:

@@ -515,13 +515,14 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
   FRESH, OPERATION = ARGV[at], ARGV[at + 1]
   exists = nil
   local mode, dump = ARGV[at + 2], ARGV[at + 3]
-  local places, writes, grows = {}, 0, false
+  local places, writes, grows, drops = {}, 0, false, false
   at = at + 4
   while at <= last do
     local op = ARGV[at]
     places[#places + 1] = at
     if WRITES[op] then writes = writes + 1 end
-    grows = grows or GROWS[op]
+    drops = drops or op == 'Z' -- which makes room, and is the first write then
+    grows = grows or (GROWS[op] and not drops)
     at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 6] or 0)
   end
   local replay, wrong

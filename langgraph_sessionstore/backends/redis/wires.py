@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from redis.connection import Connection
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from ...errors import BackendClosed
+from ...forks import Lock
 from .commands import Command
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
 
@@ -43,7 +43,7 @@ class SyncWire:
     def _begin(self) -> None:
         """Start with all turns free, as at first and in a forked child; pools know about forks themselves."""
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._pools: dict[Address | None, Any] = {}
         self._turns: dict[Address | None, SimpleQueue[None]] = {}
 
