@@ -1,13 +1,17 @@
 """`SessionCache`: LangGraph's cache of what nodes have computed, on any backend.
 
-Rule: an entry that has ended, is damaged or was written by somebody else is not there. Nothing is pickled.
+Rule 1: an entry that has ended, is damaged or was written by somebody else is not there. Nothing is pickled.
+Rule 2: a cache does not stop a graph. When the storage cannot be reached, or a value has no stored form, that is logged
+        as a warning, and the node computes.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from langgraph.cache.base import BaseCache, FullKey, Namespace, ValueT
@@ -15,10 +19,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..backends.base import Backend
 from ..drive import arun, run
-from ..errors import ConfigurationError
+from ..errors import BackendClosed, BackendError, ConfigurationError
 from ..plans import caching
 from ..plans.shelves import Shelves
 from .standing import OnBackend, opened, serializer_of
+
+_LOG = logging.getLogger(__name__)
 
 
 class SessionCache(OnBackend, BaseCache[ValueT]):
@@ -57,21 +63,29 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
 
     def get(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
         """The entries that are there, by namespace and key."""
-        return run(self.backend, caching.read(self.serde, _addresses(keys), _now()))
+        wanted = _addresses(keys)
+        with _unharmed("read"):
+            return run(self.backend, caching.read(self.serde, wanted, _now()))
+        return {}
 
     async def aget(self, keys: Sequence[FullKey]) -> dict[FullKey, ValueT]:
         """The async form of `get`."""
-        return await arun(self.backend, caching.read(self.serde, _addresses(keys), _now()))
+        wanted = _addresses(keys)
+        with _unharmed("read"):
+            return await arun(self.backend, caching.read(self.serde, wanted, _now()))
+        return {}
 
     def set(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """Set entries, each with the seconds that it stays (None: for ever)."""
         entries, now = _entries(pairs), _now()
-        run(self.backend, caching.write(self.serde, self._shelves, entries, now))
+        with _unharmed("written to"):
+            run(self.backend, caching.write(self.serde, self._shelves, entries, now))
 
     async def aset(self, pairs: Mapping[FullKey, tuple[ValueT, int | None]]) -> None:
         """The async form of `set`."""
         entries, now = _entries(pairs), _now()
-        await arun(self.backend, caching.write(self.serde, self._shelves, entries, now))
+        with _unharmed("written to"):
+            await arun(self.backend, caching.write(self.serde, self._shelves, entries, now))
 
     def clear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """Take all entries of these namespaces; without any: of all of them."""
@@ -80,6 +94,16 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
     async def aclear(self, namespaces: Sequence[Namespace] | None = None) -> None:
         """The async form of `clear`."""
         await arun(self.backend, caching.clear(self._shelves, _namespaces(namespaces)))
+
+
+@contextmanager
+def _unharmed(what: str) -> Iterator[None]:
+    try:
+        yield
+    except BackendClosed:
+        raise
+    except BackendError as exc:
+        _LOG.warning("the cache cannot be %s: %s", what, exc)
 
 
 def _address(address: Any) -> tuple[tuple[str, ...], str]:

@@ -11,13 +11,14 @@ Rule 2: who writes takes along some of what has ended, so that a cache does not 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import codec, keys
-from ..errors import CorruptData, DataError
+from ..errors import CorruptData, DataError, Unstorable
 from ..ops import (
     Batch,
     Call,
@@ -40,6 +41,7 @@ from .entry import afterwards
 from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
 
+_LOG = logging.getLogger(__name__)
 CACHE = keys.registry("cache")
 """The list of all namespaces of caches."""
 _TAKEN = 20
@@ -88,8 +90,13 @@ def write(
     """Set these entries, each with the moment of its end (0: none)."""
     batches: dict[bytes, list[Op]] = {}
     for (namespace, key), (value, ends) in entries.items():
+        try:
+            typed = pack_typed(serde.dumps_typed(value))
+        except Unstorable as exc:
+            _LOG.warning("a value is not cached: %s", exc)
+            continue
         ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)])
-        ops.append(Put(keys.encode(0, key), codec.pack([ends, pack_typed(serde.dumps_typed(value))])))
+        ops.append(Put(keys.encode(0, key), codec.pack([ends, typed])))
         ops += [Put(keys.encode(1, _hint(ends, now), key), b"")] if ends else []
     replies = yield from shelves.write(batches)
     for name, (_, ended, *_) in zip(batches, replies, strict=True):

@@ -16,8 +16,17 @@ from support.servers import RedisServer
 from support.sittings import Form
 from typing_extensions import TypedDict
 
-from langgraph_sessionstore import Backend, ConfigurationError, SessionCache, SessionManager, keys, run
+from langgraph_sessionstore import (
+    Backend,
+    BackendUnavailable,
+    ConfigurationError,
+    SessionCache,
+    SessionManager,
+    keys,
+    run,
+)
 from langgraph_sessionstore.ops import Count, Put, must
+from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 A, B, C = (("a",), "k"), (("a", "b"), "k"), ((), "k")
 
@@ -115,3 +124,16 @@ def test_what_it_costs(redis7: RedisServer, form: Form) -> None:
             form.do(cache, name, given)
             assert proxy.round_trips == trips, name
         form.do(cache, "close")
+
+
+def test_a_cache_does_not_stop_a_graph(manager: SessionManager, form: Form, caplog: pytest.LogCaptureFixture) -> None:
+    faults = dict.fromkeys(range(1, 100), Fault.FAIL)
+    cache = SessionCache[Any](FaultyBackend(manager.backend, faults))
+    form.do(cache, "set", {A: (1, None)})
+    assert form.do(cache, "get", [A]) == {}
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    with pytest.raises(BackendUnavailable):
+        form.do(cache, "clear")
+    form.do(manager.cache, "set", {A: (test_bad_input_is_refused, None), B: (1, None)})
+    assert form.do(manager.cache, "get", [A, B]) == {B: 1}
+    assert "not cached" in caplog.text

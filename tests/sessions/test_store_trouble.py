@@ -28,7 +28,7 @@ from langgraph_sessionstore import (
     keys,
     run,
 )
-from langgraph_sessionstore.ops import Delete, Forget, Put, must
+from langgraph_sessionstore.ops import Delete, Forget, Page, Put, Range, must
 from langgraph_sessionstore.plans.items import STORE
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
@@ -223,3 +223,40 @@ def test_a_fault_at_any_call_is_told_and_heals(name: str, manager: SessionManage
                 assert is_ == (right if error is None else before), (at, fault, error)
             form.do(SessionStore(manager.backend), "batch", CHANGES[name])  # again, by another worker
             assert seen() == right, (at, fault)
+
+
+def test_a_lost_answer_leaves_nothing_unlisted(redis7: RedisServer, form: Form, tmp_path: Path) -> None:
+    with Proxy(redis7.host, redis7.port) as proxy, SessionManager.from_url(redis7.url, prefix=f"{tmp_path}") as other:
+        manager = SessionManager.from_url(f"redis://{proxy.host}:{proxy.port}/0", prefix=f"{tmp_path}")
+        form.do(manager.store, "put", ("n",), "k", {"v": 1})
+        form.do(manager.cache, "set", {(("n",), "k"): (1, None)})
+        other.store.delete(("n",), "k")
+        other.cache.clear()
+        proxy.cut_after_reply_bytes(0)
+        form.do(manager.store, "put", ("n",), "k", {"v": 2})
+        assert other.store.list_namespaces() == [("n",)]
+        assert [item.value for item in other.store.search(())] == [{"v": 2}]
+        proxy.cut_after_reply_bytes(0)
+        form.do(manager.cache, "set", {(("n",), "k"): ("new", None)})
+        assert other.cache.get([(("n",), "k")]) == {(("n",), "k"): "new"}
+        other.cache.clear()
+        assert form.do(manager.cache, "get", [(("n",), "k")]) == {}
+        form.do(manager, "close")
+
+
+def test_a_delete_that_is_repeated_takes_the_namespace_along(
+    manager: SessionManager, storage: Callable[[], Backend], form: Form
+) -> None:
+    form.do(manager.store, "put", ("n",), "k", {"v": 1})
+    with pytest.raises(OutcomeUnknown):
+        form.do(SessionStore(FaultyBackend(manager.backend, {2: Fault.FAIL})), "delete", ("n",), "k")
+    form.do(manager.store, "delete", ("n",), "k")
+    rows, lines = run(storage(), _look())
+    assert rows == []
+    assert lines.rows == []
+
+
+def _look() -> Any:
+    (rows,) = yield from must(keys.encode("store", "n"), Range(b"", None))
+    (lines,) = yield from must(STORE, Page("name"))
+    return rows, lines

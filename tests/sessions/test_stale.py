@@ -1,0 +1,153 @@
+"""What a worker knows of a session that others have changed, deleted or begun anew: it never counts as the truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command, interrupt
+from support.sittings import Form
+
+from langgraph_sessionstore import ConflictError, NothingToUndo, Session, SessionManager, SessionNotFound
+from langgraph_sessionstore.plans import sessions
+
+Workers = tuple[SessionManager, SessionManager]
+
+
+@pytest.fixture
+def workers(manager_on: Callable[..., SessionManager]) -> Workers:
+    return manager_on(), manager_on()
+
+
+def moment(form: Form, session: Session) -> datetime:
+    """When it was used last."""
+    return datetime.fromisoformat(form.do(session, "info").updated_at)
+
+
+def test_what_begins_anew_after_its_end_ends_again(manager_on: Callable[..., SessionManager], form: Form) -> None:
+    manager = manager_on(ttl=0.3, sliding=False)
+    for life in range(2):
+        form.do(manager.memory(), "append", "ann", "user", f"{life}")
+        assert form.do(form.do(manager, "get_session", "ann"), "info").expires_at is not None
+        assert [message.text for message in form.do(manager.memory(), "load", "ann")] == [f"{life}"]
+        time.sleep(0.4)
+        assert form.do(manager, "get_session", "ann") is None
+
+
+def test_a_handle_means_its_own_session(workers: Workers, form: Form) -> None:
+    old = form.do(workers[0], "create_session", "a", messages=["old"])
+    assert form.do(workers[1], "delete_session", "a") is True
+    new = form.do(workers[1], "create_session", "a", messages=["new"])
+    assert form.do(old, "delete") is False
+    for name, args in (("fork", ("f",)), ("append", ("x",)), ("clear", ()), ("set_ttl", (5,)), ("messages", ())):
+        with pytest.raises(SessionNotFound):
+            form.do(old, name, *args)
+    assert form.texts(new) == ["new"]
+    assert [info.id for info in form.everything(workers[0])] == ["a"]
+
+
+def test_a_loose_handle_commits_to_what_it_has_seen(workers: Workers, form: Form) -> None:
+    form.do(workers[0].memory(), "append", "a", "user", "one")
+    loose = workers[0].history("a").session
+    transaction = loose.transaction()
+    form.enter(transaction).replace(0, "user", "edited")
+    form.do(workers[1], "delete_session", "a")
+    new = form.do(workers[1], "create_session", "a", messages=["another"])
+    with pytest.raises(ConflictError):
+        form.leave(transaction)
+    assert form.texts(new) == ["another"]
+
+
+def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form) -> None:
+    one, two = workers
+    session = form.do(one, "create_session", "s")
+    same = form.do(two, "get_session", "s")
+    form.do(same, "set_ttl", 0.6, sliding=False)
+    ends = form.do(same, "info").expires_at
+    form.do(session, "append", "user", "x")
+    assert form.do(session, "info").expires_at == ends
+    form.do(same, "set_ttl", 0.5)
+    form.do(session, "append", "user", "stays fixed")
+    time.sleep(0.6)
+    assert form.do(one, "get_session", "s") is None
+    assert form.do(one, "count_sessions") == 0
+    sliding = form.do(one, "create_session", "t", ttl=60)
+    fork = form.do(sliding, "fork", "u")
+    assert form.do(fork, "info").expires_at is not None
+    form.do(form.do(two, "get_session", "t"), "set_ttl", 0)
+    form.do(sliding, "append", "user", "x")
+    assert form.do(sliding, "info").expires_at is None
+
+
+def test_an_id_that_is_used_again_is_new_in_the_list(workers: Workers, form: Form) -> None:
+    session = form.do(workers[0], "create_session", "s", ttl=0.3)
+    time.sleep(0.4)
+    new = form.do(workers[1], "create_session", "s", messages=["brand new"])
+    assert form.do(workers[1], "delete_sessions", older_than=0.2) == 0
+    time.sleep(0.4)
+    assert [info.id for info in form.everything(workers[0])] == ["s"]
+    assert form.texts(new) == ["brand new"]
+    with pytest.raises(SessionNotFound):
+        form.do(session, "messages")
+
+
+def test_each_run_of_a_graph_is_use(workers: Workers, form: Form) -> None:
+    def ask(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", interrupt("?"))]}
+
+    graph = (
+        StateGraph(MessagesState)
+        .add_node("ask", ask)
+        .add_edge(START, "ask")
+        .compile(checkpointer=workers[0].checkpointer)
+    )
+    session = form.do(workers[0], "create_session")
+    sync = Form(None)  # interrupts need a newer Python in async runs
+    sync.do(graph, "invoke", {"messages": [("user", "a")]}, session.config)
+    steps: list[Any] = [Command(resume="b"), {"messages": [("user", "c")]}, Command(resume="d")]
+    for step in steps:
+        before = moment(form, session)
+        time.sleep(0.05)
+        sync.do(graph, "invoke", step, session.config, durability="exit" if isinstance(step, dict) else "sync")
+        assert moment(form, session) - before >= timedelta(milliseconds=40)
+
+
+def test_what_is_used_meanwhile_is_not_deleted_with_others(
+    workers: Workers, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = workers
+    sync = Form(None)
+    for name in ("used", "tagged", "new", "left"):
+        form.do(one, "create_session", name, metadata={"done": True})
+    delete_many = sessions.delete_many
+
+    def slowly(*args: Any) -> Any:
+        two.memory().append("used", "user", "still here")
+        found = two.get_session("tagged")
+        assert found is not None
+        found.update(metadata={"done": False})
+        two.delete_session("new")
+        two.create_session("new", metadata={"done": True})
+        return (yield from delete_many(*args))
+
+    monkeypatch.setattr(sessions, "delete_many", slowly)
+    assert sync.do(one, "delete_sessions", filter={"done": True}) == 1
+    assert sorted(info.id for info in form.everything(two)) == ["new", "tagged", "used"]
+
+
+def test_a_worker_that_keeps_no_history_ends_what_others_could_undo(
+    manager_on: Callable[..., SessionManager], form: Form
+) -> None:
+    one, two = manager_on(), manager_on(undo=0)
+    session = form.do(one, "create_session", "s")
+    form.do(session, "extend", ["a", "b"])
+    form.do(form.do(two, "get_session", "s"), "append", "user", "c")
+    with pytest.raises(NothingToUndo):
+        form.do(session, "undo")
+    form.do(session, "append", "user", "d")
+    form.do(session, "undo")
+    assert form.texts(session) == ["a", "b", "c"]
