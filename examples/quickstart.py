@@ -8,6 +8,7 @@ Give it another URL, such as redis://localhost:6379, and it does the same there.
 import asyncio
 import sys
 import tempfile
+import uuid
 
 from langgraph_sessionstore import ConflictError, SessionDeleted, SessionManager
 
@@ -23,8 +24,9 @@ async def elsewhere(url: str, session_id: str) -> None:
 
 def main(url: str) -> None:
     """Create, talk, edit, undo, fork, count, delete."""
+    user = f"ann {uuid.uuid4()}"  # so that nobody else's sessions are met
     with SessionManager.from_url(url) as manager:
-        session = manager.create_session(title="A trip to Japan", metadata={"user": "ann"})
+        session = manager.create_session(title="A trip to Japan", metadata={"user": user})
         session.append("user", "How long shall I stay in Kyoto?")
         asyncio.run(elsewhere(url, session.id))
 
@@ -53,14 +55,14 @@ def main(url: str) -> None:
             except ConflictError as exc:
                 print("refused:", exc)
 
-        for info in manager.iter_sessions(filter={"user": "ann"}):
+        for info in manager.iter_sessions(filter={"user": user}):
             print("listed:", info.title, "- a fork" if info.parent else "")
         manager.delete_session(session.id)
         try:
             session.append("user", "Is anybody there?")
         except SessionDeleted:
             print("it does not come back")
-        print("deleted:", manager.delete_sessions(filter={"user": "ann"}))
+        print("deleted:", manager.delete_sessions(filter={"user": user}))
 
 
 if __name__ == "__main__":
