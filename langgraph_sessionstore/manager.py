@@ -113,6 +113,9 @@ class SessionManager(ManySessions):
         own |= {"tombstone": tombstone, "serde": serde, "allow": allow, "strict": strict, "share": share}
         return opened(lambda backend: cls(backend, cache_bytes=cache_bytes, **own), url, options)
 
+    def __repr__(self) -> str:
+        return f"SessionManager({self.backend!r})"
+
     # -- what shares the backend
 
     @property

@@ -45,6 +45,9 @@ class Metrics:
     def __init__(self, parts: Mapping[tuple[str, str], Usage]) -> None:
         self._parts = parts
 
+    def __repr__(self) -> str:
+        return f"<Metrics: {self.summary()}>"
+
     @property
     def total(self) -> Usage:
         """All together."""

@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from .. import keys
-from ..errors import ConflictError, CorruptData, LeaseHeld, OutcomeUnknown
+from ..errors import (
+    ConflictError,
+    CorruptData,
+    DataError,
+    ForeignStorage,
+    LeaseHeld,
+    OutcomeUnknown,
+    SessionStoreError,
+)
 from ..info import SessionInfo, timestamp
 from ..ops import (
     Batch,
@@ -163,10 +171,18 @@ def page(
     entries: Entries = found
     if not entries.rows:
         return Listed([], [], [], entries.cursor)
-    looked = yield Calls([_look(entry.name) for entry in entries.rows])
-    fitting, actives, places, gone = [], [], [], []
+    looked = yield from _look_at([entry.name for entry in entries.rows])
+    fitting, actives, places = [], [], []
+    gone, foreign = [], []
     for place, (entry, rows) in enumerate(zip(entries.rows, looked, strict=True)):
-        one = _found(tools, session_id_of(entry.name), entry, rows)
+        if isinstance(rows, ForeignStorage):  # the place is somebody else's, and no session
+            foreign.append(entry.name)
+            continue
+        session_id = session_id_of(entry.name)
+        try:
+            one = _found(tools, session_id, entry, rows)
+        except DataError as exc:
+            raise type(exc)(f"{exc}; delete_session({session_id!r}) takes the session away") from exc
         if one is None:
             if max(entry.created, entry.active) < now - LONG_GONE:
                 gone.append(entry.name)
@@ -175,7 +191,21 @@ def page(
             actives.append(entry.active)
             places.append(place)
     yield from unlist(gone)
+    if foreign:
+        yield from must(REGISTRY, *map(Forget, foreign))
     return Listed(fitting, actives, places, entries.cursor)
+
+
+def _look_at(names: Sequence[bytes]) -> Plan[Sequence[Any]]:
+    """What there is to see of each of these sessions; `ForeignStorage` in the place of one that is none."""
+    try:
+        return (yield Calls([_look(name) for name in names]))
+    except SessionStoreError as exc:
+        found = exc.answers if exc.answers and len(names) > 1 else [exc]
+        for each in found:
+            if isinstance(each, SessionStoreError) and not isinstance(each, ForeignStorage):
+                raise each from exc
+        return found
 
 
 def cursor_behind(by: Orders, descending: bool, after: bytes, lines: int) -> Plan[bytes]:

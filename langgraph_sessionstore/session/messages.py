@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 
 from .. import keys
 from ..ops import Get, Plan, must
-from ..plans import contents, editing
+from ..plans import contents, editing, places
 from ..plans.details import Details, unpack_details, unpack_summary
 from ..plans.drafts import Draft
 from ..plans.given import GivenMessage, as_message, as_messages
@@ -232,7 +232,15 @@ class Messages(Handle):
         return contents.count(self._desk, found)
 
     def _at(self, index: int) -> Plan[BaseMessage]:
-        _, draft = yield from editing.begin(self._desk, history=False)
+        desk = self._desk
+        found = yield from contents.read(desk, messages=False)
+        if found.channel is None:  # one message is read, and not all of them
+            numbers = contents.log_numbers(desk, found)
+            if type(index) is int and -len(numbers) <= index < len(numbers):
+                (row,) = yield from must(desk.partition, Get(places.message(numbers[index])))
+                if row is not None:
+                    return contents.load_message(desk, numbers[index], row)
+        _, draft = yield from editing.begin(desk, history=False)
         return draft.at(index)
 
     def _clear(self, purge: bool) -> Plan[None]:

@@ -6,21 +6,30 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+import redis
 from support.savers import checkpoint, config
+from support.servers import RedisServer
 from support.sittings import Form
 
 from langgraph_sessionstore import (
+    Backend,
     ConfigurationError,
+    CorruptData,
+    ForeignStorage,
     Session,
     SessionDeleted,
     SessionExists,
     SessionManager,
     SessionNotFound,
     Unstorable,
+    keys,
+    run,
 )
+from langgraph_sessionstore.ops import Put, must
+from langgraph_sessionstore.plans.places import DETAILS
 
 
 def ids(form: Form, manager: SessionManager, **options: Any) -> list[str]:
@@ -261,3 +270,31 @@ def test_sessions_expire(manager_on: Callable[..., SessionManager], form: Form) 
     form.do(never, "set_ttl", 0.1)
     gone(form, manager, "never")
     assert form.do(manager, "count_sessions") == 0
+
+
+def test_a_damaged_session_says_how_to_go_on(
+    manager: SessionManager, storage: Callable[[], Backend], form: Form
+) -> None:
+    for name in ("good", "bad"):
+        form.do(manager, "create_session", name, title="T")
+    run(storage(), must(keys.session("bad"), Put(DETAILS, b"junk")))
+    with pytest.raises(CorruptData, match=r"'bad'.*delete_session\('bad'\)"):
+        form.do(manager, "list_sessions")
+    assert form.do(manager, "delete_session", "bad") is True
+    assert ids(form, manager) == ["good"]
+
+
+def test_what_others_keep_in_a_sessions_place_does_not_harm_the_list(redis7: RedisServer, form: Form) -> None:
+    manager = SessionManager.from_url(redis7.url, prefix=(prefix := f"foreign-{uuid4()}"))
+    with redis.Redis.from_url(redis7.url) as client:
+        client.set(f"{prefix}:{{$session/$taken/}}", "theirs")
+        with pytest.raises(ForeignStorage):
+            form.do(manager, "create_session", "taken")
+        assert ids(form, manager) == []
+        form.do(manager, "create_session", "good")
+        with pytest.raises(ForeignStorage):
+            form.do(manager.memory(), "append", "taken", "user", "x")
+        assert ids(form, manager) == ["good"]
+        assert form.do(manager, "delete_sessions", older_than=0) == 1
+        assert client.get(f"{prefix}:{{$session/$taken/}}") == b"theirs"
+    form.do(manager, "close")

@@ -53,6 +53,7 @@ def test_the_round_trips_of_operations(ttl: int | None, proxy: Proxy, manager: S
         (1, session, "extend", ([("user", f"{n}") for n in range(100)],)),
         (1, session, "messages", ()),
         (1, session, "len", ()),
+        (2, session, "at", (-1,)),
         (2, session, "insert", (1, "user", "c")),
         (2, session, "undo", ()),
         (2, session, "redo", ()),
