@@ -83,6 +83,7 @@ class Lease:
         return self._turn
 
     async def __aexit__(self, *exc_info: object) -> None:
+        self._stop.set()
         if self._task is not None:
             self._task.cancel()
         await asyncio.shield(asyncio.ensure_future(self._give_back()))  # which a cancelled caller does as well
@@ -114,7 +115,7 @@ class Lease:
                 continue  # not reachable just now
 
     async def _arenew(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await asyncio.sleep(self._ttl / 3000)
             try:
                 await self._session._arun(self._again())

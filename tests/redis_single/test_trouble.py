@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import uuid
 
 import pytest
 import redis
@@ -17,9 +19,12 @@ from langgraph_sessionstore import (
     ForeignStorage,
     OutcomeUnknown,
     keys,
+    open_backend,
 )
 from langgraph_sessionstore.ops import (
     Append,
+    Batch,
+    Call,
     Count,
     Delete,
     Expire,
@@ -132,3 +137,23 @@ def test_every_row_is_one_member_also_when_replaced(use: Use, own_redis: RedisSe
     found = [member.split(b"\0")[0] for member in members]
     assert found == sorted(set(found))
     assert len(found) == 1 + 2 + 1 + 5  # incarnation, two rows, the counter, the records
+
+
+def test_a_cancellation_is_never_lost(redis7: RedisServer) -> None:
+    """Whenever it comes: a task that was told to end does not go on as if nothing had been said."""
+
+    async def cancel() -> int:
+        backend, heard = open_backend(redis7.url), 0
+        name = keys.session(str(uuid.uuid4()))
+        for number in range(600):
+            task = asyncio.create_task(backend.aexecute([Call(name, Batch(Get(b"k")))]))
+            for _ in range(number % 60):
+                await asyncio.sleep(0)
+            if task.cancel():
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                heard += 1
+        await backend.aclose()
+        return heard
+
+    assert asyncio.run(cancel()) > 20

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,11 +22,17 @@ import redis.sentinel
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.connection import Connection
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from ...errors import BackendClosed
 from ...forks import Lock
 from .commands import Command
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as async_timeout
+else:
+    from async_timeout import timeout as async_timeout  # which redis-py brings along
 
 T = TypeVar("T")
 MakePool = Callable[["Address | None"], Any]
@@ -138,9 +145,13 @@ class AsyncWire:
 
     async def drive(self, steps: Steps[T]) -> T:
         """Take the steps to their end."""
+        task = asyncio.current_task()
+        before = _cancellations(task)
         try:
             step = next(steps)
             while True:
+                if _cancellations(task) > before:  # one came, and was lost on the way: see `_send`
+                    raise asyncio.CancelledError
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
                     step = steps.send([])
@@ -149,6 +160,8 @@ class AsyncWire:
                 else:
                     step = steps.send(await asyncio.gather(*map(self._make, step.trips)))
         except StopIteration as stop:
+            if _cancellations(task) > before:
+                raise asyncio.CancelledError from None
             result: T = stop.value
             return result
 
@@ -172,7 +185,7 @@ class AsyncWire:
                 if trip.address not in self._pools:
                     self._pools[trip.address] = self._make_pool(trip.address)
                 pool = self._pools[trip.address]
-                connection = await pool.get_connection()
+                connection = await _connection_of(pool)
             except Exception as exc:
                 return Arrival([], exc, sent=False)
             try:
@@ -197,7 +210,7 @@ class AsyncWire:
         if isinstance(connection, redis.asyncio.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
             read = partial(AsyncConnection.read_response, connection)
         try:
-            await connection.send_packed_command(_pack(trip.commands))
+            await _send(connection, _pack(trip.commands))
             while len(replies) < len(trip.commands) and not lost:
                 try:
                     replies.append(await read(disable_decoding=True))
@@ -209,6 +222,50 @@ class AsyncWire:
         if self._closed or _is_spoilt(arrival):
             await connection.disconnect(nowait=True)
         return arrival
+
+
+async def _connection_of(pool: Any) -> Any:
+    """A connection that is open. On Python 3.10 a cancellation would be lost while it is being opened: see `_send`."""
+    if sys.version_info >= (3, 11):
+        return await pool.get_connection()
+    opening = asyncio.ensure_future(pool.get_connection())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        task = asyncio.ensure_future(_put_back(pool, opening))
+        _RETURNING.add(task)
+        task.add_done_callback(_RETURNING.discard)
+        raise
+
+
+_RETURNING: set[asyncio.Future[None]] = set()
+
+
+async def _put_back(pool: Any, opening: asyncio.Future[Any]) -> None:
+    with suppress(Exception):
+        await pool.release(await opening)
+
+
+def _cancellations(task: Any) -> int:
+    """How often a task was told to end; Python 3.10 does not say."""
+    count: int = task.cancelling() if hasattr(task, "cancelling") else 0
+    return count
+
+
+async def _send(connection: Any, packed: Any) -> None:
+    """Send, in the time that the connection allows.
+
+    redis-py would use `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes at the same time as
+    the end of what it waits for.
+    """
+    seconds, connection.socket_timeout = connection.socket_timeout, None
+    try:
+        async with async_timeout(seconds):
+            await connection.send_packed_command(packed)
+    except asyncio.TimeoutError as exc:
+        raise RedisTimeout("the request could not be sent in time") from exc
+    finally:
+        connection.socket_timeout = seconds
 
 
 def _read_all(connection: Any, count: int) -> Arrival:
