@@ -70,7 +70,10 @@ async def another_worker(url: str, config: Any) -> None:
     """Answers the question, in the async form of the same calls."""
     async with SessionCheckpointer.from_url(url) as checkpointer:
         graph = builder.compile(checkpointer=checkpointer)
-        state = await graph.ainvoke(Command(resume=True), config)
+        if sys.version_info >= (3, 11):
+            state = await graph.ainvoke(Command(resume=True), config)
+        else:  # LangGraph's interrupts need a newer Python in async runs
+            state = await asyncio.to_thread(graph.invoke, Command(resume=True), config)
         print("another worker:", said(state))
 
 
