@@ -8,8 +8,6 @@ from typing import Any
 
 import redis
 
-from langgraph_sessionstore import Backend
-
 Rows = dict[bytes, list[bytes]]
 """Partitions by the name that the storage knows them by; each row is its key, a NUL and its value."""
 
@@ -43,8 +41,3 @@ def of_redis(urls: list[str], prefix: str) -> Rows:
             for name in client.scan_iter(match=f"{prefix}*", count=10_000):
                 found[name] = [member for member, _ in client.zscan_iter(name, count=10_000)]
     return found
-
-
-def prefix_of(backend: Backend) -> str:
-    """What all keys of a Redis backend begin with."""
-    return str(backend._prefix)  # type: ignore[attr-defined]
