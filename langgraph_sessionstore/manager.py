@@ -250,7 +250,7 @@ class SessionManager(ManySessions):
     def _get(self, session_id: str) -> Plan[Session | None]:
         found = yield from sessions.describe(self._checkpointer.tools(), session_id)
         noted, partition = self._checkpointer.writer.noted, keys.session(session_id)
-        if found is not None and noted.of(partition) is None:
+        if found is not None and found.life is not None and noted.of(partition) is None:
             noted.note(partition, Note(None, found.incarnation, found.life))
         return Session(self._common, session_id, found.incarnation) if found else None
 

@@ -168,7 +168,7 @@ class ManySessions(OnBackend):
         chosen = [
             each for each, active in zip(page.found, page.actives, strict=True) if before is None or active <= before
         ]
-        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays)
+        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays, before is not None)
         done = before is not None and any(active > before for active in page.actives)
         return deleted, b"" if done else page.cursor
 

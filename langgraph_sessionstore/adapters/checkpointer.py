@@ -328,7 +328,7 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         if isinstance(given, Mapping) and START in new_versions and self._channel in given:
             first = given[self._channel]
             first = first[:1] if isinstance(first, list) else [first]
-            return any(isinstance(each, (BaseMessage, tuple, list)) or _has_role(each) for each in first)
+            return any(isinstance(each, (BaseMessage, tuple)) or _is_pair(each) or _has_role(each) for each in first)
         value = values.get(self._channel) if self._channel in new_versions else None
         return isinstance(value, list) and any(isinstance(each, BaseMessage) for each in value[:1])
 
@@ -355,6 +355,10 @@ def _run_of(metadata: Mapping[str, Any]) -> str | None:
     """The run that a checkpoint or a write is of, when it says so."""
     run_id = metadata.get("run_id")
     return run_id if isinstance(run_id, str) else None
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, list) and len(given) == 2 and all(isinstance(part, str) for part in given)
 
 
 def _has_role(given: Any) -> bool:

@@ -107,12 +107,12 @@ def copy(
     op_id: bytes,
     *,
     lift: bool = False,
-    same: bytes | None = None,
+    same: Sequence[Op] = (),
 ) -> Plan[bytes | None]:
     """Copy a partition to a new session, and do this to the copy: its incarnation, or None for nothing to copy.
 
     It lives for so long; None: its first writer says so. With `lift`, a deleted session with that id is no obstacle.
-    The source has to have the incarnation `same`, when one is given.
+    `same` are guards that the source has to meet; else there is nothing to copy.
     """
     partition = keys.session(target)
     tools.cache.forget(partition)
@@ -120,7 +120,7 @@ def copy(
     own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *life.end()])]
     ttl = life.ttl if life else 0
     told = Touch(partition, ttl=ttl or None, expires=None if ttl else 0)
-    look = [Call(source, Batch(Expect(keys.INCARNATION, etag(same))))] if same is not None else []
+    look = [Call(source, Batch(*same))] if same else []
     for _ in range(TRIES):
         batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
         calls = [*look, announce(partition), Call(partition, batch, source=source)]

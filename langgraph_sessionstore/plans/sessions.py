@@ -110,6 +110,8 @@ class Found(NamedTuple):
 
 _WATCHED = (keys.INCARNATION, keys.TOMBSTONE, DETAILS, LOG, UNDO, VERSION)
 """What changes when somebody uses a session."""
+_KNOWN = 3
+"""So many of them tell which session it is, with which details."""
 
 
 def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
@@ -252,12 +254,14 @@ def delete(chance: Chance, session_id: str, stays: int, incarnation: bytes | Non
     return not isinstance(outcome, Conflict)
 
 
-def delete_many(chance: Chance, chosen: Sequence[Found], stays: int) -> Plan[int]:
-    """End sessions that are still as they were found, in one trip; how many."""
+def delete_many(chance: Chance, chosen: Sequence[Found], stays: int, unused: bool) -> Plan[int]:
+    """End sessions that still have the details they were found with, and are `unused` since; in one trip; how many."""
     ends = []
     for found in chosen:
         grave: list[Op] = [Put(keys.TOMBSTONE, chance.new_id()), Expire(ttl=stays)] if stays else []
-        ends.append(Call(keys.session(found.info.id), Batch(*found.unchanged, Drop(), *grave)))
+        ends.append(
+            Call(keys.session(found.info.id), Batch(*found.unchanged[: None if unused else _KNOWN], Drop(), *grave))
+        )
     outcomes = (yield Calls(ends)) if ends else []
     gone = [each.partition for each, outcome in zip(ends, outcomes, strict=True) if not isinstance(outcome, Conflict)]
     yield from afterwards(unlist(gone))
@@ -301,14 +305,20 @@ def _there(desk: Desk) -> list[Op]:
 # -- how long it lives
 
 
-def life_of(desk: Desk) -> Plan[Life]:
-    """How long it lives: without a trip, when this process knows."""
+def life_of(desk: Desk, *, look: bool = True) -> Plan[tuple[Life, list[Op]]]:
+    """How long it lives, and the guards that it still does; without `look` from what this process knows, if it does."""
     note = desk.writer.noted.of(desk.partition)
-    if note is not None and note.incarnation == desk.writer.incarnation:
-        return unpack_life(note.life, desk.session_id)
+    if not look and note is not None and note.incarnation == desk.writer.incarnation:
+        return unpack_life(note.life, desk.session_id), _lives(note.incarnation, note.life)
     incarnation, tombstone, row = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(LIFE))
     desk.check(incarnation, tombstone)
-    return unpack_life(row, desk.session_id)
+    return unpack_life(row, desk.session_id), _lives(incarnation, row)
+
+
+def _lives(incarnation: bytes | None, life: bytes | None) -> list[Op]:
+    return [
+        Expect(key, False if row is None else etag(row)) for key, row in ((keys.INCARNATION, incarnation), (LIFE, life))
+    ]
 
 
 def set_life(desk: Desk, life: Life) -> Plan[None]:

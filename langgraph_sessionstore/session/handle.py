@@ -152,7 +152,7 @@ class Session(Messages, Operations, Costs):
 
     def _set_ttl(self, ttl: int, sliding: bool | None) -> Plan[None]:
         if sliding is None:
-            now_ = yield from sessions.life_of(self._desk)
+            now_, _ = yield from sessions.life_of(self._desk)
             sliding = now_.sliding if now_.ttl else self._common.life.sliding
         yield from sessions.set_life(self._desk, Life(ttl, sliding))
 
@@ -163,11 +163,14 @@ class Session(Messages, Operations, Costs):
         desk = self._desk
         if new == self.id:
             raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
-        old = yield from sessions.life_of(desk)
-        life = self._common.lifetime(ttl, None, old)
         born = Put(BORN, pack_born(Born(now(), self.id)))
-        op_id, same = desk.chance.new_id(), self._incarnation
-        made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], op_id, lift=True, same=same)
+        made: bytes | None = None
+        for look in (False, True):  # what this process knows of its lifetime may be out of date
+            old, same = yield from sessions.life_of(desk, look=look)
+            life, op_id = self._common.lifetime(ttl, None, old), desk.chance.new_id()
+            made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], op_id, lift=True, same=same)
+            if made is not None:
+                break
         if made is None:
             desk.check(*(yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
             raise SessionNotFound(f"session {self.id!r} is not there, or holds nothing that could be copied")

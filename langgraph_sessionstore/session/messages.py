@@ -7,7 +7,6 @@ session the same methods read and edit the messages in the graph's newest state.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -186,17 +185,17 @@ class Messages(Handle):
         return (await self._arun(self._details())).system
 
     @property
-    def metadata(self) -> Mapping[str, Any]:
-        """The metadata: a copy that is not to be changed; set another one as a whole."""
-        return MappingProxyType(dict(self._run(self._details()).metadata))
+    def metadata(self) -> dict[str, Any]:
+        """The metadata: a copy. To change it, set another one as a whole."""
+        return dict(self._run(self._details()).metadata)
 
     @metadata.setter
-    def metadata(self, metadata: Mapping[str, Any]) -> None:
+    def metadata(self, metadata: dict[str, Any]) -> None:
         self.update(metadata=metadata)
 
-    async def ametadata(self) -> Mapping[str, Any]:
+    async def ametadata(self) -> dict[str, Any]:
         """The async form of reading `metadata`."""
-        return MappingProxyType(dict((await self._arun(self._details())).metadata))
+        return dict((await self._arun(self._details())).metadata)
 
     def update(
         self,
@@ -237,8 +236,9 @@ class Messages(Handle):
         if found.channel is None:  # one message is read, and not all of them
             numbers = contents.log_numbers(desk, found)
             if type(index) is int and -len(numbers) <= index < len(numbers):
-                (row,) = yield from must(desk.partition, Get(places.message(numbers[index])))
-                if row is not None:
+                place = places.message(numbers[index])
+                same, row = yield from must(desk.partition, Get(keys.INCARNATION), Get(place))
+                if row is not None and same == found.incarnation:
                     return contents.load_message(desk, numbers[index], row)
         _, draft = yield from editing.begin(desk, history=False)
         return draft.at(index)

@@ -79,6 +79,8 @@ def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form)
     fork = form.do(sliding, "fork", "u")
     assert form.do(fork, "info").expires_at is not None
     form.do(form.do(two, "get_session", "t"), "set_ttl", 0)
+    fork = form.do(sliding, "fork", "v")
+    assert form.do(fork, "info").expires_at is None
     form.do(sliding, "append", "user", "x")
     assert form.do(sliding, "info").expires_at is None
 
@@ -135,8 +137,11 @@ def test_what_is_used_meanwhile_is_not_deleted_with_others(
         return (yield from delete_many(*args))
 
     monkeypatch.setattr(sessions, "delete_many", slowly)
-    assert sync.do(one, "delete_sessions", filter={"done": True}) == 1
+    assert sync.do(one, "delete_sessions", filter={"done": True}, older_than=0) == 1
     assert sorted(info.id for info in form.everything(two)) == ["new", "tagged", "used"]
+    two.create_session("new too", metadata={"done": True})
+    assert sync.do(one, "delete_sessions", filter={"done": True}) == 2  # in use or not
+    assert sorted(info.id for info in form.everything(two)) == ["new", "tagged"]
 
 
 def test_a_worker_that_keeps_no_history_ends_what_others_could_undo(
