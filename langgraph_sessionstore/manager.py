@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.store.base import IndexConfig, TTLConfig
 
 from . import keys, transfer
 from .adapters.cache import SessionCache
@@ -51,6 +52,7 @@ class SessionManager(ManySessions):
     prices        what models cost: `{"model": Price(input, output)}`, for a million tokens
     channel       where graphs keep the messages
     tombstone     for how long a deleted session refuses what late writers bring, in seconds
+    index, store_ttl    see `SessionStore`: how its items are found by meaning, and how long they live
     serde, allow, strict, share, cache_bytes    see `SessionCheckpointer`
     """
 
@@ -64,6 +66,8 @@ class SessionManager(ManySessions):
         prices: Mapping[str, Price | tuple[float, ...]] | None = None,
         channel: str = "messages",
         tombstone: Duration = 3600,
+        index: IndexConfig | None = None,
+        store_ttl: TTLConfig | None = None,
         serde: SerializerProtocol | None = None,
         allow: Iterable[type | tuple[str, ...]] = (),
         strict: bool | None = None,
@@ -79,15 +83,16 @@ class SessionManager(ManySessions):
         )
         if life.ttl:
             self._checkpointer.writer = self._checkpointer.writer._replace(life=life)
+        self._store = SessionStore(backend, serde=self._checkpointer.serde, index=index, ttl=store_ttl)
+        self._store.writer = self._checkpointer.writer
         self._common = Common(
             self._checkpointer,
+            self._store,
             life=life,
             depth=undo,
             stays=as_milliseconds(tombstone, "tombstone"),
             prices=as_prices(prices),
         )
-        self._store = SessionStore(backend, serde=self._checkpointer.serde)
-        self._store.writer = self._checkpointer.writer
         self._cache = SessionCache[Any](backend, serde=self._checkpointer.serde)
 
     @classmethod
@@ -101,6 +106,8 @@ class SessionManager(ManySessions):
         prices: Mapping[str, Price | tuple[float, ...]] | None = None,
         channel: str = "messages",
         tombstone: Duration = 3600,
+        index: IndexConfig | None = None,
+        store_ttl: TTLConfig | None = None,
         serde: SerializerProtocol | None = None,
         allow: Iterable[type | tuple[str, ...]] = (),
         strict: bool | None = None,
@@ -110,11 +117,22 @@ class SessionManager(ManySessions):
     ) -> SessionManager:
         """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it."""
         own: Any = {"ttl": ttl, "sliding": sliding, "undo": undo, "prices": prices, "channel": channel}
+        own |= {"index": index, "store_ttl": store_ttl}
         own |= {"tombstone": tombstone, "serde": serde, "allow": allow, "strict": strict, "share": share}
         return opened(lambda backend: cls(backend, cache_bytes=cache_bytes, **own), url, options)
 
     def __repr__(self) -> str:
         return f"SessionManager({self.backend!r})"
+
+    def close(self) -> None:
+        """Stop what the store does by itself; and close the backend, when `from_url` opened it."""
+        self._store.close()
+        super().close()
+
+    async def aclose(self) -> None:
+        """The async form of `close`."""
+        await self._store.aclose()
+        await super().aclose()
 
     # -- what shares the backend
 

@@ -1,41 +1,38 @@
 """`SessionStore`: LangGraph's store on any backend.
 
-Rule: it answers as LangGraph's own in-memory store does. What a batch reads is what was there before the batch, and
-then the last write of the batch to each key is done.
+Rule: it answers as LangGraph's own in-memory store does, and keeps what it is told to keep for as long as it is told.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.store.base import (
-    BaseStore,
-    GetOp,
-    InvalidNamespaceError,
-    Item,
-    ListNamespacesOp,
-    Op,
-    PutOp,
-    Result,
-    SearchItem,
-    SearchOp,
-)
+from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
 from ..backends.base import Backend
 from ..drive import arun, run
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MissingExtra
 from ..ops import Plan
-from ..plans import finding, items
+from ..plans import items, keeping
 from ..plans.entry import Writer
-from ..plans.items import Namespace, Scribe, Stored
+from ..plans.items import Namespace
+from ..plans.keeping import Scribe
 from ..plans.noted import Noted
 from ..plans.shelves import Shelves
+from .errand import MOST_MINUTES, Errand
 from .standing import OnBackend, opened, serializer_of
+from .sweeper import Sweeper
+
+if TYPE_CHECKING:
+    from .embedding import Embedder
+
+VECTOR_BYTES = 128 << 20
+"""So many bytes of vectors are remembered in a process."""
 
 
 class SessionStore(OnBackend, BaseStore):
@@ -47,20 +44,32 @@ class SessionStore(OnBackend, BaseStore):
     The namespaces `(SESSION_NAMESPACE, session_id, ...)` belong to a session: they are deleted, copied and expire with
     it. No other label is reserved.
 
+    index                   LangGraph's `IndexConfig`, for searching by meaning: `{"dims", "embed", "fields"}`; it needs
+                            numpy. `vector_bytes` of vectors are remembered in this process
+    ttl                     LangGraph's `TTLConfig`, in minutes: `default_ttl`, `refresh_on_read`,
+                            `sweep_interval_minutes`. What has ended is never returned (`omit_expired`)
     serde, allow, strict    see `SessionCheckpointer`: a value may hold whatever the state of a graph may hold
     """
+
+    supports_ttl = True
 
     def __init__(
         self,
         backend: Backend,
         *,
+        index: IndexConfig | None = None,
+        ttl: TTLConfig | None = None,
         serde: SerializerProtocol | None = None,
         allow: Iterable[type | tuple[str, ...]] = (),
         strict: bool | None = None,
+        vector_bytes: int = VECTOR_BYTES,
     ) -> None:
         self._stand_on(backend, "store")
+        self.ttl_config = checked_ttl(ttl)
+        self._embedder = None if index is None else embedder_of(index, vector_bytes)
         self._serde = serializer_of(serde, allow, strict)
         self._shelves = Shelves(items.STORE, _new_id)
+        self._sweeper = Sweeper(self.sweep_ttl)
         self.writer = Writer(Noted())
         """What writes into sessions build on."""
 
@@ -69,102 +78,115 @@ class SessionStore(OnBackend, BaseStore):
         cls,
         url: str | os.PathLike[str],
         *,
+        index: IndexConfig | None = None,
+        ttl: TTLConfig | None = None,
         serde: SerializerProtocol | None = None,
         allow: Iterable[type | tuple[str, ...]] = (),
         strict: bool | None = None,
+        vector_bytes: int = VECTOR_BYTES,
         **options: Any,
     ) -> SessionStore:
         """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it."""
-        return opened(lambda backend: cls(backend, serde=serde, allow=allow, strict=strict), url, options)
+        own: Any = {"index": index, "ttl": ttl, "serde": serde, "allow": allow, "strict": strict}
+        return opened(lambda backend: cls(backend, vector_bytes=vector_bytes, **own), url, options)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do all of it: what is read is what was there before; the last write to a key counts."""
-        return run(self.backend, self._batch(list(ops)))
+        return self.carry_out(ops)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """The async form of `batch`."""
-        return await arun(self.backend, self._batch(list(ops)))
+        return await self.acarry_out(ops)
 
-    def _batch(self, ops: Sequence[Op]) -> Plan[list[Result]]:
-        wanted: list[tuple[Namespace, str]] = []
-        changes: dict[tuple[Namespace, str], Mapping[str, Any] | None] = {}
-        for op in ops:
-            if isinstance(op, GetOp):
-                wanted.append(_address(op.namespace, op.key))
-            elif isinstance(op, PutOp):
-                address = _address(op.namespace, op.key)
-                changes.pop(address, None)  # the place in the order is that of the last write too
-                changes[address] = _value(op)
-            elif not isinstance(op, (SearchOp, ListNamespacesOp)):
-                raise ConfigurationError(f"a store knows no operation {type(op).__name__}")
-        found = iter((yield from items.read(self._serde, wanted)))
-        results: list[Result] = []
-        for op in ops:
-            if isinstance(op, GetOp):
-                item = next(found)
-                results.append(Item(**_fields(item)) if item is not None else None)
-            elif isinstance(op, SearchOp):
-                search = finding.Search(self._serde, op.filter, op.offset, op.limit)
-                results.append(
-                    [SearchItem(**_fields(item)) for item in (yield from search.run(_labels(op.namespace_prefix)))]
-                )
-            elif isinstance(op, ListNamespacesOp):
-                results.append((yield from finding.namespaces(_conditions(op), op.offset, op.limit)))
-            else:
-                results.append(None)
-        if changes:
-            yield from items.write(self._serde, Scribe(self.writer, self._shelves, _now), changes)
-        return results
+    def carry_out(
+        self, ops: Iterable[Op], base: Namespace = (), writer: Writer | None = None, check: Plan[None] | None = None
+    ) -> list[Result]:
+        """The same below a namespace, as this writer; what is read is read together with a check."""
+        errand = self._errand(ops, base, writer)
+        texts = run(self.backend, errand.look())
+        if self._embedder is not None and (texts or errand.queries):
+            errand.learn(*self._embedder.embed(texts, errand.queries))
+        return run(self.backend, errand.do(check))
 
+    async def acarry_out(
+        self, ops: Iterable[Op], base: Namespace = (), writer: Writer | None = None, check: Plan[None] | None = None
+    ) -> list[Result]:
+        """The async form of `carry_out`."""
+        errand = self._errand(ops, base, writer)
+        texts = await arun(self.backend, errand.look())
+        if self._embedder is not None and (texts or errand.queries):
+            errand.learn(*await self._embedder.aembed(texts, errand.queries))
+        return await arun(self.backend, errand.do(check))
 
-def _labels(namespace: Any) -> Namespace:
-    """A namespace as LangGraph allows it, also where it did not look at it itself."""
-    if not isinstance(namespace, (tuple, list)):
-        raise InvalidNamespaceError(f"a namespace is a tuple of labels, not {type(namespace).__name__}")
-    for label in namespace:
-        if not isinstance(label, str) or not label or "." in label or "\0" in label:
-            raise InvalidNamespaceError(
-                f"a label of a namespace is text, not empty, without a period or a NUL; {label!r:.80} is none"
-            )
-    return tuple(namespace)
+    def _errand(self, ops: Iterable[Op], base: Namespace, writer: Writer | None) -> Errand:
+        return Errand(list(ops), self._serde, Scribe(writer or self.writer, self._shelves, _now), self._embedder, base)
 
+    # -- what has ended
 
-def _address(namespace: Any, key: Any) -> tuple[Namespace, str]:
-    labels = _labels(namespace)
-    if not labels:
-        raise InvalidNamespaceError("an item lies in a namespace with one label or more")
-    if not isinstance(key, str):
-        raise ConfigurationError(f"the key of an item is text, not {type(key).__name__}")
-    return labels, key
+    def sweep_ttl(self) -> int:
+        """Take away all items that have ended, but for those of sessions; how many. Writing does so piece by piece."""
+        return run(self.backend, keeping.sweep_all(self._shelves, _now() // 1000))
 
+    async def asweep_ttl(self) -> int:
+        """The async form of `sweep_ttl`."""
+        return await arun(self.backend, keeping.sweep_all(self._shelves, _now() // 1000))
 
-def _value(op: PutOp) -> Mapping[str, Any] | None:
-    if op.value is not None and not (isinstance(op.value, Mapping) and all(isinstance(key, str) for key in op.value)):
-        raise ConfigurationError(f"the value of an item is a mapping with text as keys, not {op.value!r:.80}")
-    return op.value
+    def start_ttl_sweeper(self, sweep_interval_minutes: float | None = None) -> None:
+        """Sweep in a thread of its own, every so many minutes: as given, as `ttl` says, or 5. It ends with `close`."""
+        minutes = sweep_interval_minutes
+        if minutes is None:
+            minutes = (self.ttl_config or {}).get("sweep_interval_minutes")
+        self._sweeper.start(60 * (5 if minutes is None else _minutes(minutes, "sweep_interval_minutes")))
+
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
+        """Stop sweeping, and wait for so many seconds until it has; whether it has."""
+        return self._sweeper.stop(timeout)
+
+    def close(self) -> None:
+        """Stop sweeping; and close the backend, when `from_url` opened it."""
+        self._sweeper.stop()
+        super().close()
+
+    async def aclose(self) -> None:
+        """The async form of `close`."""
+        if self._sweeper.running:
+            await asyncio.get_running_loop().run_in_executor(None, self._sweeper.stop)
+        await super().aclose()
 
 
-def _conditions(op: ListNamespacesOp) -> finding.Conditions:
-    paths: dict[str, list[Namespace]] = {"prefix": [], "suffix": []}
-    for condition in op.match_conditions or ():
-        if condition.match_type not in paths:
-            raise ConfigurationError(f"namespaces are matched by prefix or suffix, not by {condition.match_type!r:.80}")
-        paths[condition.match_type].append(_labels(condition.path))
-    return finding.Conditions(paths["prefix"], paths["suffix"], op.max_depth)
+def embedder_of(index: IndexConfig, limit: int) -> Embedder:
+    """What embeds for an index."""
+    try:
+        from .embedding import Embedder
+    except ImportError as exc:
+        if exc.name != "numpy":
+            raise
+        raise MissingExtra(
+            "searching by meaning needs numpy: pip install 'langgraph-sessionstore[vectors]', or leave out index="
+        ) from exc
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ConfigurationError(f"vector_bytes is a number of bytes from 0 on, not {limit!r:.80}")
+    return Embedder(index, limit)
 
 
-def _fields(item: Stored) -> dict[str, Any]:
-    return {
-        "namespace": item.namespace,
-        "key": item.key,
-        "value": item.value,
-        "created_at": _moment(item.created),
-        "updated_at": _moment(item.updated),
-    }
+def checked_ttl(ttl: TTLConfig | None) -> TTLConfig | None:
+    """A configuration of lifetimes that says what can be done."""
+    if ttl is None:
+        return None
+    known = {"refresh_on_read", "omit_expired", "default_ttl", "sweep_interval_minutes"}
+    if not isinstance(ttl, dict) or set(ttl) - known:
+        given = sorted(map(str, ttl)) if isinstance(ttl, dict) else ttl
+        raise ConfigurationError(f"ttl may have {', '.join(sorted(known))}, not {given!r:.80}")
+    for name in ("default_ttl", "sweep_interval_minutes"):
+        if ttl.get(name) is not None:
+            _minutes(ttl[name], name)
+    return ttl
 
 
-def _moment(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(0, timezone.utc) + timedelta(microseconds=microseconds)
+def _minutes(given: Any, what: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < MOST_MINUTES:
+        raise ConfigurationError(f"{what} is a number of minutes greater than 0, not {given!r:.80}")
+    return float(given)
 
 
 def _now() -> int:

@@ -6,7 +6,7 @@
         (2,)                 there are, or were, entries; see `shelves`
 
 Rule 1: what cannot be read is not there. A cache never stops what it should speed up.
-Rule 2: who writes takes along some of what has ended, so that a cache does not grow with what nobody asks for again.
+Rule 2: what has ended goes with later writes (`ending`), so that a cache does not grow with what nobody asks for again.
 """
 
 from __future__ import annotations
@@ -18,25 +18,22 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import codec, keys
-from ..errors import CorruptData, DataError, Unstorable
+from ..errors import CorruptData, DataError
 from ..ops import (
     Batch,
     Call,
-    Calls,
-    Delete,
     Drop,
     Entries,
-    Expect,
     Get,
     Op,
     Page,
     Plan,
     Put,
     Range,
-    etag,
     must,
     must_all,
 )
+from .ending import TAKEN, End, Ended, shared, take
 from .entry import afterwards
 from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
@@ -44,8 +41,6 @@ from .tools import pack_typed, unpack_typed
 _LOG = logging.getLogger(__name__)
 CACHE = keys.registry("cache")
 """The list of all namespaces of caches."""
-_TAKEN = 20
-"""Ended entries that a write takes along."""
 _PAGE = 100
 
 Namespace = tuple[str, ...]
@@ -92,41 +87,35 @@ def write(
     for (namespace, key), (value, ends) in entries.items():
         try:
             typed = pack_typed(serde.dumps_typed(value))
-        except Unstorable as exc:
+        except Exception as exc:  # `Unstorable`, or another serializer's own words for it
             _LOG.warning("a value is not cached: %s", exc)
             continue
-        ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=_TAKEN)])
+        ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=TAKEN)])
         ops.append(Put(keys.encode(0, key), codec.pack([ends, typed])))
-        ops += [Put(keys.encode(1, _hint(ends, now), key), b"")] if ends else []
+        ops += [Put(keys.encode(1, shared(ends, ends - now), key), b"")] if ends else []
     replies = yield from shelves.write(batches)
     for name, (_, ended, *_) in zip(batches, replies, strict=True):
         if ended:
             yield from afterwards(_sweep(name, [key for key, _ in ended], now))
 
 
-def _hint(ends: int, now: int) -> int:
-    """A moment not before this one, which entries that are set again and again share."""
-    step = max(1, (ends - now) // 8)
-    return -(-ends // step) * step
-
-
-def _sweep(name: bytes, ended: Sequence[bytes], now: int) -> Plan[None]:
+def _sweep(name: bytes, hints: Sequence[bytes], now: int) -> Plan[None]:
     """Take entries that have ended, if they have not been set again."""
-    places = [keys.encode(0, *keys.decode(key)[2:]) for key in ended]
-    stored = yield from must(name, *map(Get, places))
-    ops = []
-    for hint, place, value in zip(ended, places, stored, strict=True):
-        over = value is not None and _is_over(value, now)
-        ops.append(Batch(Expect(place, etag(value)), Delete(place), Delete(hint)) if over else Batch(Delete(hint)))
-    yield Calls([Call(name, batch) for batch in ops])
+    ended = []
+    for hint in hints:
+        row = keys.encode(0, *keys.decode(hint)[2:])
+        ended.append(Ended(hint, row, [row]))
+    yield from take(name, ended, now, _end_of)
 
 
-def _is_over(stored: bytes, now: int) -> bool:
+def _end_of(stored: bytes) -> End | None:
     try:
         ends = codec.unpack(stored, "an entry of the cache")[0]
-        return type(ends) is int and 0 < ends <= now
+        if type(ends) is int and ends >= 0:
+            return End(0, ends) if ends else None
     except (DataError, LookupError, TypeError):
-        return True  # nobody can read it
+        pass
+    return End(0, 0)  # nobody can read it
 
 
 def clear(shelves: Shelves, namespaces: Sequence[Namespace] | None) -> Plan[None]:

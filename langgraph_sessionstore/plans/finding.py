@@ -14,11 +14,26 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import keys
-from ..errors import ConfigurationError, CorruptData
-from ..keys import Segment
+from ..errors import ConfigurationError
 from ..ops import Batch, Call, Entries, Page, Plan, must, must_all
 from . import filters
-from .items import ANY_ROW, SESSION_NAMESPACE, STORE, Namespace, Place, Stored, place_of
+from .ending import end_of
+from .items import (
+    ANY_ROW,
+    CREATED,
+    END,
+    SESSION_NAMESPACE,
+    STORE,
+    Namespace,
+    Place,
+    Stored,
+    Where,
+    namespace_of,
+    place_of,
+)
+from .keeping import sweep
+from .shelves import Shelves
+from .together import together
 
 _ITEMS = 256
 """Items that are fetched at once of one namespace, at the most."""
@@ -32,7 +47,7 @@ _NAMES = 200
 """Namespaces that are looked at in one trip."""
 
 
-class _Wish:
+class Wish:
     """What is still to be passed over, and to be found."""
 
     def __init__(self, offset: int, limit: int) -> None:
@@ -58,11 +73,14 @@ class _Wish:
 class Search:
     """One search for items."""
 
-    def __init__(self, serde: SerializerProtocol, wanted: Mapping[str, Any] | None, offset: int, limit: int) -> None:
+    def __init__(
+        self, serde: SerializerProtocol, wanted: Mapping[str, Any] | None, offset: int, limit: int, now: int
+    ) -> None:
         filters.check(wanted)
         self._serde = serde
         self._wanted = wanted
-        self._wish = _Wish(offset, limit)
+        self._wish = Wish(offset, limit)
+        self._now = now
         self._found: list[Stored] = []
         self._pace = _FEW if wanted else _ITEMS
         """How many items to fetch at once; less when they are large."""
@@ -81,7 +99,7 @@ class Search:
             for place, page in zip(first, pages, strict=True):
                 yield from self._all_of(place, page, size)
             entries: Entries = listed[0]
-            names = [_namespace_of(entry.name) for entry in entries.rows]
+            names = [namespace_of(entry.name) for entry in entries.rows]
             places = [place_of(name) for name in names if name != prefix]
             while places and not self._wish.done:
                 size, many = self._size(), max(1, min(_AT_ONCE, self._pace))
@@ -101,17 +119,17 @@ class Search:
 
     def _all_of(self, place: Place, page: Sequence[Any] | None = None, size: int = 0) -> Plan[None]:
         """Look at all items of a place, as long as more are wanted; its first page may be there already."""
-        after: Sequence[Segment] | None = None
+        after: Where | None = None
         while not self._wish.done:
             if page is None:
                 size = self._size()
                 page = yield from must(place.partition, *place.page(after, size))
-            large = sum(len(value) for _, value in page[0])
-            self._pace = max(1, min(_ITEMS, self._pace * (2 if large < _BYTES else 1) * _BYTES // max(_BYTES, large)))
-            for after, read in place.items(self._serde, page):  # noqa: B007
+            self._pace = pace(self._pace, sum(len(value) for _, value in page[0]))
+            for after, read in place.found(self._serde, page, self._now):  # noqa: B007
                 if self._wish.done:
                     return
-                self._look(read)
+                if read is not None:
+                    self._look(read)
             if len(page[0]) < size:
                 return
             page = None
@@ -124,26 +142,35 @@ class Search:
             self._found.append(item)
 
 
-class Conditions:
-    """Which namespaces a listing wants."""
+def pace(many: int, size: int) -> int:
+    """How many items to fetch next, when so many had this size."""
+    return max(1, min(_ITEMS, many * (2 if size < _BYTES else 1) * _BYTES // max(_BYTES, size)))
 
-    def __init__(self, prefix: Sequence[Namespace], suffix: Sequence[Namespace], max_depth: int | None) -> None:
+
+class Conditions:
+    """Which namespaces a listing wants, of those below a base: their names are what follows it."""
+
+    def __init__(
+        self, prefix: Sequence[Namespace], suffix: Sequence[Namespace], max_depth: int | None, base: Namespace = ()
+    ) -> None:
         if max_depth is not None and (isinstance(max_depth, bool) or not isinstance(max_depth, int) or max_depth < 1):
             raise ConfigurationError(f"max_depth is a whole number from 1 on, not {max_depth!r:.80}")
         self._prefix = prefix
         self._suffix = suffix
         self._depth = max_depth
+        self._base = len(base)
         literal = [path[: path.index("*")] if "*" in path else path for path in prefix]
-        self.start: Namespace = max(literal, key=len, default=())
+        self.start: Namespace = base + max(literal, key=len, default=())
         """How all of them begin."""
 
     def fit(self, namespace: Namespace) -> bool:
+        namespace = namespace[self._base :]
         return all(_begins(namespace, path) for path in self._prefix) and all(
             _begins(namespace[::-1], path[::-1]) for path in self._suffix
         )
 
     def cut(self, namespace: Namespace) -> Namespace:
-        return namespace[: self._depth]
+        return namespace[self._base :][: self._depth]
 
 
 def _begins(namespace: Namespace, path: Namespace) -> bool:
@@ -152,11 +179,12 @@ def _begins(namespace: Namespace, path: Namespace) -> bool:
     )
 
 
-def namespaces(conditions: Conditions, offset: int, limit: int) -> Plan[list[Namespace]]:
+def namespaces(conditions: Conditions, shelves: Shelves, offset: int, limit: int, now: int) -> Plan[list[Namespace]]:
     """The namespaces with items, in order."""
-    wish, found = _Wish(offset, limit), list[Namespace]()
+    wish, found = Wish(offset, limit), list[Namespace]()
     last: Namespace | None = None
-    source = _of_session(conditions.start) if conditions.start[:1] == (SESSION_NAMESPACE,) else _listed(conditions)
+    of_session = conditions.start[:1] == (SESSION_NAMESPACE,)
+    source = _of_session(conditions.start, now) if of_session else _listed(conditions, shelves, now)
     after: Any = None
     while not wish.done:
         names, after = yield from source(after)
@@ -175,37 +203,36 @@ def namespaces(conditions: Conditions, offset: int, limit: int) -> Plan[list[Nam
 _Source = Callable[[Any], Plan[tuple[list[Namespace], Any]]]
 
 
-def _listed(conditions: Conditions) -> _Source:
-    """Pages of the list, without those namespaces that turn out to have no items."""
+def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
+    """Pages of the list, without those namespaces that turn out to have no items. What has ended goes before."""
 
     def read(after: bytes | None) -> Plan[tuple[list[Namespace], Any]]:
         prefix = keys.encode("store", *conditions.start)
         (listed,) = yield from must(STORE, Page("name", prefix=prefix, after=after or b"", limit=_NAMES))
         entries: Entries = listed
-        names = [name for entry in entries.rows if conditions.fit(name := _namespace_of(entry.name))]
-        rows = yield from must_all([Call(place_of(name).partition, Batch(ANY_ROW)) for name in names])
-        names = [name for name, (row,) in zip(names, rows, strict=True) if row]
+        names = [name for entry in entries.rows if conditions.fit(name := namespace_of(entry.name))]
+        places = [place_of(name) for name in names]
+        looks = [Batch(ANY_ROW, place.past(now, 1)) for place in places]
+        rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
+        doubtful = [place for place, (_, ended) in zip(places, rows, strict=True) if ended]
+        if doubtful:
+            yield from together(sweep(shelves, place, now) for place in doubtful)
+            rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
+        names = [name for name, (row, _) in zip(names, rows, strict=True) if row]
         return names, entries.cursor or None
 
     return read
 
 
-def _of_session(start: Namespace) -> _Source:
+def _of_session(start: Namespace, now: int) -> _Source:
     """Pages of what belongs to a session."""
     place = place_of(start)
 
-    def read(after: Sequence[Segment] | None) -> Plan[tuple[list[Namespace], Any]]:
-        _, times = place.page(after, _ITEMS)
-        (rows,) = yield from must(place.partition, times)
-        parts = [keys.decode(key)[2:] for key, _ in rows]
-        names = [(*place.base, *map(str, part[:-2])) for part in parts]
+    def read(after: Where | None) -> Plan[tuple[list[Namespace], Any]]:
+        rows, ends = yield from must(place.partition, *place.page(after, _ITEMS, (CREATED, END)))
+        over = {row for row, stored in ends if (end := end_of(stored)) is not None and end.at <= now}
+        parts = [place.at(row) for row, _ in rows]
+        names = [place.namespace(part) for part in parts if place.row(END, part) not in over]
         return list(dict.fromkeys(names)), parts[-1] if len(rows) == _ITEMS else None
 
     return read
-
-
-def _namespace_of(partition: bytes) -> Namespace:
-    kind, *labels = keys.decode(partition)
-    if kind != "store" or not all(isinstance(label, str) for label in labels):
-        raise CorruptData(f"the list of namespaces names {partition[:80]!r}, which is none")
-    return tuple(map(str, labels))

@@ -1,12 +1,16 @@
-"""Items of a store: where they lie, reading and writing them.
+"""Items of a store: where they lie, and reading them.
 
     partition ("store", *namespace)     the items of one namespace
         (0, 0, key)                     an item: when it was put last, and its value
         (1, 0, key)                     when it was put first
         (2,)                            there are, or were, items; see `shelves`
+        (3, 0, key)                     when it ends, if it does
+        (4, 0, key)                     the texts that are embedded, by their digests
+        (5, 0, key)                     their vectors
+        (6, moment, 0, key)             an item in the order of the ends; see `ending`
+        (7,)                            a name for the state that the last put left behind
     partition ("session", id)           the items of the namespaces (SESSION_NAMESPACE, id, *rest): they go with it
-        ("x", 0, *rest, 0, key)
-        ("x", 1, *rest, 0, key)
+        ("x", 0, *rest, 0, key)         and so on, with "x" in front and the rest before the 0
 
 Rule: whole labels are compared, so ("foo",) never reaches what is in ("foobar",); a number is never a label.
 """
@@ -22,26 +26,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from .. import codec, keys
 from ..errors import ConfigurationError, CorruptData
 from ..keys import Segment
-from ..ops import (
-    Batch,
-    Call,
-    Calls,
-    Conflict,
-    Delete,
-    Drop,
-    ExpectEmpty,
-    Get,
-    Op,
-    Plan,
-    Put,
-    PutNew,
-    Range,
-    must,
-    must_all,
-)
-from .entry import Entry, Writer, afterwards
+from ..ops import Batch, Call, Calls, Delete, Expect, Get, Op, Plan, Put, Range, etag, must_all
+from .ending import End, Ended, unpack_end
 from .reading import load_typed
-from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
 
 SESSION_NAMESPACE = "__session__"
@@ -49,11 +36,16 @@ SESSION_NAMESPACE = "__session__"
 STORE = keys.registry("store")
 """The list of all namespaces."""
 
-ANY_ROW = Range(*keys.below(1), limit=1)
+VALUE, CREATED, END, TEXTS, VECTORS, HINT, VERSION = 0, 1, 3, 4, 5, 6, 7
+ALL = VALUE, CREATED, END, TEXTS, VECTORS
+"""The rows that an item may have."""
+ANY_ROW = Range(*keys.below(CREATED), limit=1)
 """A small row of a namespace that has items."""
 
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]
+Where = tuple[Segment, ...]
+"""The place of an item in its partition: `(*rest, 0, key)`."""
 
 
 class Stored(NamedTuple):
@@ -64,10 +56,10 @@ class Stored(NamedTuple):
     value: dict[str, Any]
     created: int
     updated: int
+    end: End | None = None
 
 
-Item = tuple[Sequence[Segment], Callable[[], Stored]]
-"""Where an item lies in its partition, and how to read it."""
+Reader = Callable[[], Stored]
 
 
 class Place(NamedTuple):
@@ -80,31 +72,72 @@ class Place(NamedTuple):
     head: tuple[str, ...]
     session_id: str | None
 
-    def rows(self, key: str) -> tuple[bytes, bytes]:
-        """The keys of an item: of its value, and of when it was put first."""
-        return keys.encode(*self.head, 0, *self.rest, 0, key), keys.encode(*self.head, 1, *self.rest, 0, key)
+    def where(self, key: str) -> Where:
+        """Where the item with this key lies."""
+        return (*self.rest, 0, key)
 
-    def page(self, after: Sequence[Segment] | None, limit: int) -> list[Op]:
+    def row(self, kind: int, where: Sequence[Segment]) -> bytes:
+        """The key of one of an item's rows."""
+        return keys.encode(*self.head, kind, *where)
+
+    def own(self, kind: int) -> bytes:
+        """The key of a row that is about all items here."""
+        return keys.encode(*self.head, kind)
+
+    def page(self, after: Where | None, limit: int, kinds: Sequence[int] = (VALUE, CREATED, END)) -> list[Op]:
         """What reads so many items with what lies below: from the first on, or behind the last one read."""
-        spans = [keys.below(*self.head, kind, *self.rest) for kind in (0, 1)]
+        spans = [keys.below(*self.head, kind, *self.rest) for kind in kinds]
         if after is not None:
-            spans = [(keys.encode(*self.head, kind, *after) + b"\xff", spans[kind][1]) for kind in (0, 1)]
+            spans = [(self.row(kind, after) + b"\xff", span[1]) for kind, span in zip(kinds, spans, strict=True)]
         return [Range(*span, limit=limit) for span in spans]
 
-    def items(
-        self, serde: SerializerProtocol, page: Sequence[Any]
-    ) -> Iterator[tuple[Sequence[Segment], Callable[[], Stored]]]:
-        """The items on a page: where each lies, and how to read it."""
-        values, times = page
-        created = dict(times)
-        for key, value in values:
-            match keys.decode(key)[len(self.head) :]:
-                case [0, *labels, 0, str(name)] if all(isinstance(label, str) for label in labels):
-                    namespace = (*self.base, *map(str, labels))
-                    begun = created.get(keys.encode(*self.head, 1, *labels, 0, name))
-                    yield (*labels, 0, name), partial(unpack_item, serde, namespace, name, value, begun)
-                case _:
-                    raise CorruptData(f"namespace {self.base!r} holds {key[:80]!r}, which is no item")
+    def at(self, row: bytes) -> Where:
+        """Where the item lies that this row is one of."""
+        match keys.decode(row)[len(self.head) + 1 :]:
+            case [*labels, 0, str(name)] if all(isinstance(label, str) for label in labels):
+                return (*labels, 0, name)
+        raise CorruptData(f"namespace {self.base!r} holds {row[:80]!r}, which is no item")
+
+    def namespace(self, where: Where) -> Namespace:
+        """The namespace of the item that lies there."""
+        return (*self.base, *map(str, where[:-2]))
+
+    def found(self, serde: SerializerProtocol, page: Sequence[Any], now: int) -> Iterator[tuple[Where, Reader | None]]:
+        """The items on a page, at this moment in milliseconds: where each lies, and how to read it."""
+        values, times, ends = page
+        created, over = dict(times), dict(ends)
+        for row, value in values:
+            where = self.at(row)
+            rows = value, created.get(self.row(CREATED, where)), over.get(self.row(END, where))
+            yield where, self.reader(serde, where, rows, now)
+
+    def reader(self, serde: SerializerProtocol, where: Where, rows: Sequence[bytes | None], now: int) -> Reader | None:
+        """How to read an item from its rows (value, creation, end); None when there is none at this moment."""
+        value, created, over = rows
+        if value is None:
+            return None
+        namespace, key = self.namespace(where), str(where[-1])
+        end = unpack_end(over, f"item {key!r} of namespace {namespace!r}")
+        if end is not None and end.at <= now:
+            return None
+        return partial(unpack_item, serde, namespace, key, value, created, end)
+
+    def gets(self, where: Where) -> list[Op]:
+        """What reads the rows of one item that `reader` takes."""
+        return [Get(self.row(kind, where)) for kind in (VALUE, CREATED, END)]
+
+    def past(self, now: int, limit: int) -> Op:
+        """What reads hints for items that have ended."""
+        return Range(keys.encode(*self.head, HINT), keys.encode(*self.head, HINT, now + 1), limit=limit)
+
+    def ended(self, hint: bytes) -> Ended:
+        """What a hint names."""
+        where = keys.decode(hint)[len(self.head) + 2 :]
+        return Ended(hint, self.row(END, where), [self.row(kind, where) for kind in ALL])
+
+    def hint(self, end: End, where: Where) -> bytes:
+        """The key of a hint for an item."""
+        return keys.encode(*self.head, HINT, end.hint(), *where)
 
 
 def place_of(namespace: Namespace) -> Place:
@@ -118,15 +151,29 @@ def place_of(namespace: Namespace) -> Place:
     return Place(keys.session(namespace[1]), namespace[:2], namespace[2:], ("x",), namespace[1])
 
 
+def located(address: Address) -> tuple[Place, Where]:
+    """Where an item lies."""
+    place = place_of(address[0])
+    return place, place.where(address[1])
+
+
+def namespace_of(partition: bytes) -> Namespace:
+    """The namespace that the list means by the name of a partition."""
+    kind, *labels = keys.decode(partition)
+    if kind != "store" or not all(isinstance(label, str) for label in labels):
+        raise CorruptData(f"the list of namespaces names {partition[:80]!r}, which is none")
+    return tuple(map(str, labels))
+
+
 def pack_item(serde: SerializerProtocol, value: Mapping[str, Any], updated: int) -> bytes:
     """The stored form of an item."""
     return codec.pack([updated, pack_typed(serde.dumps_typed(dict(value)))])
 
 
 def unpack_item(
-    serde: SerializerProtocol, namespace: Namespace, key: str, stored: bytes, created: bytes | None
+    serde: SerializerProtocol, namespace: Namespace, key: str, stored: bytes, created: bytes | None, end: End | None
 ) -> Stored:
-    """An item from its two rows."""
+    """An item from its rows."""
     where = f"item {key!r} of namespace {namespace!r}"
     match codec.unpack(stored, where):
         case [int(updated), bytes(typed)] if 0 <= updated < 1 << 56:
@@ -136,86 +183,41 @@ def unpack_item(
     begun = codec.unpack(created, where) if created is not None else updated
     if not isinstance(value, dict) or type(begun) is not int or not 0 <= begun < 1 << 56:
         raise CorruptData(f"{where} is damaged")
-    return Stored(namespace, key, value, begun, updated)
+    return Stored(namespace, key, value, begun, updated, end)
 
 
-# -- reading
-
-
-def read(serde: SerializerProtocol, wanted: Sequence[Address]) -> Plan[list[Stored | None]]:
-    """The items at these places, all in one trip; None where there is none."""
+def fetch(
+    wanted: Sequence[tuple[Place, Where]], kinds: Sequence[int] = (VALUE, CREATED, END)
+) -> Plan[list[list[bytes | None]]]:
+    """The rows of these items, all in one trip."""
     gets: dict[bytes, list[Op]] = {}
-    places = [place_of(namespace) for namespace, _ in wanted]
-    for place, (_, key) in zip(places, wanted, strict=True):
-        gets.setdefault(place.partition, []).extend(map(Get, place.rows(key)))
+    for place, where in wanted:
+        gets.setdefault(place.partition, []).extend(Get(place.row(kind, where)) for kind in kinds)
     outcomes = yield from must_all([Call(partition, Batch(*ops)) for partition, ops in gets.items()])
     replies = {partition: iter(outcome) for partition, outcome in zip(gets, outcomes, strict=True)}
+    return [[next(replies[place.partition]) for _ in kinds] for place, _ in wanted]
+
+
+def read(serde: SerializerProtocol, wanted: Sequence[Address], now: int) -> Plan[list[Stored | None]]:
+    """The items at these places, all in one trip; None where there is none."""
+    places = [located(address) for address in wanted]
     found: list[Stored | None] = []
-    for place, (namespace, key) in zip(places, wanted, strict=True):
-        stored, created = next(replies[place.partition]), next(replies[place.partition])
-        found.append(None if stored is None else unpack_item(serde, namespace, key, stored, created))
+    for (place, where), rows in zip(places, (yield from fetch(places)), strict=True):
+        reader = place.reader(serde, where, rows, now)
+        found.append(None if reader is None else reader())
     return found
 
 
-# -- writing
-
-
-class Scribe(NamedTuple):
-    """Who writes items: what is known of sessions and of namespaces, and the time in microseconds."""
-
-    writer: Writer
-    shelves: Shelves
-    now: Callable[[], int]
-
-
-def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, Mapping[str, Any] | None]) -> Plan[None]:
-    """Put these items, and delete those without a value: all in one trip, those of each session in one of their own."""
-    now = scribe.now()
-    own: dict[bytes, list[Op]] = {}
-    sessions: dict[str, list[Op]] = {}
-    for (namespace, key), value in changes.items():
-        place = place_of(namespace)
-        row, created = place.rows(key)
-        if value is None:
-            ops: list[Op] = [Delete(row), Delete(created)]
-        else:
-            ops = [PutNew(created, codec.pack(now)), Put(row, pack_item(serde, value, now))]
-        if place.session_id is None:
-            own.setdefault(place.partition, []).extend(ops)
-        else:
-            sessions.setdefault(place.session_id, []).extend(ops)
-    plans = [_write_own(scribe.shelves, own)] if own else []
-    plans += [_write_session(scribe, session_id, ops) for session_id, ops in sessions.items()]
-    for number, plan in enumerate(plans):
-        yield from plan if number == 0 else afterwards(plan)
-
-
-def _write_session(scribe: Scribe, session_id: str, ops: Sequence[Op]) -> Plan[None]:
-    if _puts(ops):
-        yield from Entry(scribe.writer, session_id, exclusive=False).send((), ops, op_id=scribe.shelves.new_id())
-    else:  # which is no reason to begin a session
-        yield from must(keys.session(session_id), *ops)
-
-
-def _puts(ops: Sequence[Op]) -> bool:
-    return any(isinstance(op, Put) for op in ops)
-
-
-def _write_own(shelves: Shelves, own: Mapping[bytes, Sequence[Op]]) -> Plan[None]:
-    """Write into namespaces' own partitions; one that has lost its last item is gone."""
-    batches = {name: ops if _puts(ops) else [*ops, ANY_ROW] for name, ops in own.items()}
-    replies = yield from shelves.write(batches)
-    emptied = [
-        name
-        for (name, ops), (mark, *_, rest) in zip(own.items(), replies, strict=True)
-        if not _puts(ops) and mark is not None and not rest
-    ]
-    if emptied:
-        yield from afterwards(_end(shelves, emptied))
-
-
-def _end(shelves: Shelves, emptied: Sequence[bytes]) -> Plan[None]:
-    """Take namespaces away that have lost their last item."""
-    drops = yield Calls([Call(name, Batch(ExpectEmpty(*keys.below(1)), Drop())) for name in emptied])
-    gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
-    yield from shelves.unlist(gone)
+def use(items: Sequence[Stored], now: int) -> Plan[None]:
+    """Let items that were read live on, those that live for a time after their last use."""
+    calls = {}
+    for item in items:
+        end = item.end and item.end.moved(now)
+        if item.end is None or end is None:
+            continue
+        place, where = located((item.namespace, item.key))
+        row, old, new = place.row(END, where), place.hint(item.end, where), place.hint(end, where)
+        ops: list[Op] = [Expect(row, etag(item.end.stored)), Put(row, end.pack()), Put(new, b"")]
+        calls[place.partition, row] = Call(place.partition, Batch(*ops, *([Delete(old)] if old != new else [])))
+    if calls:
+        yield Calls(list(calls.values()))

@@ -13,6 +13,7 @@ from langgraph.checkpoint.base.id import uuid6
 
 from ..adapters.checkpointer import SessionCheckpointer
 from ..adapters.configs import LEASE
+from ..adapters.store import SessionStore
 from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import ConfigurationError
@@ -30,10 +31,18 @@ class Common:
     """What a manager and its sessions share."""
 
     def __init__(
-        self, checkpointer: SessionCheckpointer, *, life: Life, depth: int, stays: int, prices: dict[str, Price]
+        self,
+        checkpointer: SessionCheckpointer,
+        store: SessionStore,
+        *,
+        life: Life,
+        depth: int,
+        stays: int,
+        prices: dict[str, Price],
     ) -> None:
         self.backend: Backend = checkpointer.backend
         self.checkpointer = checkpointer
+        self.store = store
         self.life = life
         self.depth = depth
         self.stays = stays

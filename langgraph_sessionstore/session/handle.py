@@ -24,6 +24,7 @@ from ..plans.places import BORN
 from ..usage import money
 from .common import Duration, as_milliseconds, now
 from .costs import Costs
+from .items import SessionItems
 from .lease import Lease
 from .messages import Messages
 from .operations import Operations
@@ -59,6 +60,11 @@ class Session(Messages, Operations, Costs):
     async def ashow_messages(self, limit: int | None = None) -> str:
         """The async form of `show_messages`."""
         return _table(await self.amessages(), limit)
+
+    @property
+    def store(self) -> SessionItems:
+        """A LangGraph store of the session's own; what is in it goes with the session."""
+        return SessionItems(self._common.store, self._desk)
 
     # -- life
 

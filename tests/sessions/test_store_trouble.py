@@ -113,8 +113,9 @@ def test_bad_input_changes_nothing(manager: SessionManager, form: Form) -> None:
             form.do(store, "batch", ops)
     with pytest.raises(ConfigurationError):
         form.do(store, "list_namespaces", max_depth=0)
-    with pytest.raises(NotImplementedError, match="TTL"):
-        form.do(store, "put", ("a",), "k", {}, ttl=1)
+    for ttl in (0, -1, float("nan"), float("inf"), True, "5"):
+        with pytest.raises(ConfigurationError, match="minutes"):
+            form.do(store, "put", ("a",), "k", {}, ttl=ttl)
     with pytest.raises(Unstorable):
         form.do(store, "batch", [PutOp(("a",), "k", {}), PutOp(("a",), "l", {"f": test_bad_namespaces_are_refused})])
     with pytest.raises(ConfigurationError, match=r"SessionStore\.from_url"):
