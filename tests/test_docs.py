@@ -57,6 +57,7 @@ SAYS = {
     "chat_history.py": ["As I said: Kyoto.", "3  ai         As I said: Kyoto.", "calls: 2"],
     "workers.py": ["messages: 40", "each answered at once: True", "Cost: $0.0200 | Calls: 20"],
     "foundation.py": ["refused: there is a session", "still listed: False"],
+    "memory_agent.py": ["You told me: My sister Eva lives in Osaka.", "I do not know.", "left: []"],
     "agent.py": ["another worker: Done: booked Kyoto", "had the answer been no: Done: not booked", "left: []"],
 }
 

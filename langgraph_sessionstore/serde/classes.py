@@ -131,7 +131,8 @@ def _make_model(cls: Any, stored: Any, extra: Any = None, unset: Any = None, pri
     except Exception:
         made = cls.model_construct(**given)
         made.__dict__.update(values)
-    _set(made, "__pydantic_fields_set__", set(given).difference(unset or ()))
+    chosen = [name for name in dict.fromkeys([*made.__dict__, *given]) if name in given and name not in (unset or ())]
+    _set(made, "__pydantic_fields_set__", set(chosen))  # filled in pydantic's order: LangGraph's cache keys are pickles
     own = {name: value for name, value in (private or {}).items() if name in cls.__private_attributes__}
     if own:
         _set(made, "__pydantic_private__", {**(made.__pydantic_private__ or {}), **own})
