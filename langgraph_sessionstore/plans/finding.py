@@ -19,7 +19,6 @@ from ..ops import Batch, Call, Entries, Page, Plan, must, must_all
 from . import filters
 from .ending import end_of
 from .items import (
-    ANY_ROW,
     CREATED,
     END,
     SESSION_NAMESPACE,
@@ -212,7 +211,7 @@ def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
         entries: Entries = listed
         names = [name for entry in entries.rows if conditions.fit(name := namespace_of(entry.name))]
         places = [place_of(name) for name in names]
-        looks = [Batch(ANY_ROW, place.past(now, 1)) for place in places]
+        looks = [Batch(place.any_item(), place.past(now, 1)) for place in places]
         rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
         doubtful = [place for place, (_, ended) in zip(places, rows, strict=True) if ended]
         if doubtful:

@@ -25,7 +25,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import codec, keys
 from ..errors import ConfigurationError, CorruptData
-from ..keys import Segment
+from ..keys import Segment, Span
 from ..ops import Batch, Call, Calls, Delete, Expect, Get, Op, Plan, Put, Range, etag, must_all
 from .ending import End, Ended, unpack_end
 from .reading import load_typed
@@ -39,8 +39,6 @@ STORE = keys.registry("store")
 VALUE, CREATED, END, TEXTS, VECTORS, HINT, VERSION = 0, 1, 3, 4, 5, 6, 7
 ALL = VALUE, CREATED, END, TEXTS, VECTORS
 """The rows that an item may have."""
-ANY_ROW = Range(*keys.below(CREATED), limit=1)
-"""A small row of a namespace that has items."""
 
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]
@@ -83,6 +81,14 @@ class Place(NamedTuple):
     def own(self, kind: int) -> bytes:
         """The key of a row that is about all items here."""
         return keys.encode(*self.head, kind)
+
+    def items(self) -> Span:
+        """Small rows, one of each item in the partition."""
+        return keys.below(*self.head, CREATED)
+
+    def any_item(self) -> Op:
+        """What tells whether there are items in the partition."""
+        return Range(*self.items(), limit=1)
 
     def page(self, after: Where | None, limit: int, kinds: Sequence[int] = (VALUE, CREATED, END)) -> list[Op]:
         """What reads so many items with what lies below: from the first on, or behind the last one read."""

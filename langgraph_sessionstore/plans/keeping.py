@@ -7,17 +7,20 @@ belongs to an item (its end, its vectors) is replaced with it, so that nothing o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import codec, keys
+from ..errors import BackendError
 from ..ops import (
     Batch,
     Call,
     Calls,
     Conflict,
     Delete,
+    DeleteRange,
     Drop,
     Entries,
     Expect,
@@ -37,7 +40,6 @@ from .ending import TAKEN, End, end_of, take
 from .entry import Entry, Writer, afterwards, raise_refused
 from .items import (
     ALL,
-    ANY_ROW,
     CREATED,
     END,
     STORE,
@@ -51,6 +53,7 @@ from .items import (
     place_of,
 )
 from .shelves import Shelves
+from .together import together
 
 _SWEPT = 100
 """Items that are taken away at once, and namespaces that are looked at."""
@@ -114,7 +117,10 @@ class _Sheet:
             self._ops.append(Put(row, stored) if stored else Delete(row))
 
     def tidy(self, replies: Sequence[Any]) -> Plan[None]:
-        """What the replies say is to be done: an item that had ended begins anew, and others that have ended go."""
+        """What the replies say is to be done: an item that had ended begins anew, and others that have ended go.
+
+        It is done as far as it can be done: what was written is there, and the next write tidies up as well.
+        """
         place, now, born = self.place, self._now // 1000, codec.pack(self._now)
         hints = replies[0] if self.puts else []
         replies = replies[len(self._lead) :] if self.puts else replies
@@ -126,10 +132,11 @@ class _Sheet:
             elif old and packed is not None and old.at <= now:
                 same = Expect(place.row(VALUE, where), etag(packed))
                 batches.append(Batch(same, Put(place.row(CREATED, where), born)))
-        if batches:
-            yield Calls([Call(place.partition, batch) for batch in batches])
-        if hints:
-            yield from take(place.partition, [place.ended(hint) for hint, _ in hints], now)
+        with suppress(BackendError):
+            if batches:
+                yield Calls([Call(place.partition, batch) for batch in batches])
+            if hints:
+                yield from take(place.partition, [place.ended(hint) for hint, _ in hints], now)
 
 
 def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, Change]) -> Plan[None]:
@@ -157,42 +164,47 @@ def _write_session(scribe: Scribe, sheet: _Sheet) -> Plan[None]:
         outcome = yield from entry.send((), sheet.ops, op_id=scribe.shelves.new_id())
     else:  # deleting is no reason to begin a session
         guards = [] if incarnation is None else [Expect(keys.INCARNATION, etag(incarnation))]
-        outcome = yield from call(sheet.place.partition, *guards, *sheet.ops)
+        outcome = yield from call(sheet.place.partition, *guards, *sheet.ops, sheet.place.any_item())
     if isinstance(outcome, Conflict):
         raise_refused(guards[outcome.guard], session_id, b"")
-    else:
-        yield from afterwards(sheet.tidy(outcome[len(guards) :]))
+        return
+    yield from sheet.tidy(outcome[len(guards) :])
+    if not sheet.puts and not outcome[-1] and any(outcome[len(guards) :]):  # so that nothing is left of items
+        empty = ExpectEmpty(*sheet.place.items()), DeleteRange(*keys.below(*sheet.place.head))
+        yield from afterwards(call(sheet.place.partition, *empty))
 
 
 def _write_own(shelves: Shelves, own: Mapping[bytes, _Sheet]) -> Plan[None]:
     """Write into namespaces' own partitions; one that has lost its last item is gone."""
-    batches = {name: sheet.ops if sheet.puts else [*sheet.ops, ANY_ROW] for name, sheet in own.items()}
+    batches = {name: sheet.ops if sheet.puts else [*sheet.ops, sheet.place.any_item()] for name, sheet in own.items()}
     replies = yield from shelves.write(batches)
-    emptied = []
-    for (name, sheet), (mark, *rest) in zip(own.items(), replies, strict=True):
+    emptied, tidies = [], []
+    for sheet, (mark, *rest) in zip(own.values(), replies, strict=True):
         if not sheet.puts and mark is not None and not rest[-1]:
-            emptied.append(name)
+            emptied.append(sheet.place)
         else:
-            yield from afterwards(sheet.tidy(rest))
+            tidies.append(sheet.tidy(rest))
+    yield from together(tidies)
     if emptied:
         yield from afterwards(_end(shelves, emptied))
 
 
-def _end(shelves: Shelves, emptied: Sequence[bytes]) -> Plan[None]:
+def _end(shelves: Shelves, emptied: Sequence[Place]) -> Plan[None]:
     """Take namespaces away that have lost their last item."""
-    drops = yield Calls([Call(name, Batch(ExpectEmpty(*keys.below(CREATED)), Drop())) for name in emptied])
-    gone = [name for name, drop in zip(emptied, drops, strict=True) if not isinstance(drop, Conflict)]
-    yield from shelves.unlist(gone)
+    batches = [Batch(ExpectEmpty(*place.items()), Drop()) for place in emptied]
+    names = [place.partition for place in emptied]
+    drops = yield Calls(list(map(Call, names, batches)))
+    yield from shelves.unlist([name for name, drop in zip(names, drops, strict=True) if not isinstance(drop, Conflict)])
 
 
 def sweep(shelves: Shelves, place: Place, now: int) -> Plan[int]:
     """Take away the items of a namespace that have ended; how many. The last one takes the namespace along."""
     taken, ended = 0, 0
     while True:
-        hints, rows = yield from must(place.partition, place.past(now, _SWEPT), ANY_ROW)
+        hints, rows = yield from must(place.partition, place.past(now, _SWEPT), place.any_item())
         if not hints:
             if ended and not rows:
-                yield from _end(shelves, [place.partition])
+                yield from _end(shelves, [place])
             return taken
         ended += len(hints)
         taken += yield from take(place.partition, [place.ended(hint) for hint, _ in hints], now)

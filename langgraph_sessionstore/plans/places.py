@@ -38,7 +38,6 @@ UNDONE = keys.below("u")
 """The operations that can be undone."""
 REDO = keys.below("r")
 """The operations that can be redone."""
-ITEMS = keys.below("x")
 
 REGISTRY = keys.registry("session")
 """The list of all sessions."""

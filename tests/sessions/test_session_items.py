@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.base import BaseStore, GetOp, InvalidNamespaceError, PutOp
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -18,6 +18,7 @@ from langgraph_sessionstore import (
     Session,
     SessionDeleted,
     SessionManager,
+    SessionNotFound,
     keys,
     run,
 )
@@ -51,6 +52,66 @@ def test_they_are_found_when_the_session_is_named(manager: SessionManager, form:
     found = form.do(store, "search", (SESSION_NAMESPACE, "s", "m"), filter={"n": {"$gte": 445}}, limit=99)
     assert [item.value["n"] for item in found] == list(range(445, 450))
     assert len(form.do(store, "list_namespaces", prefix=(SESSION_NAMESPACE, "s", "m"), limit=999)) == 450
+
+
+def test_a_session_has_a_store_of_its_own(manager: SessionManager, form: Form) -> None:
+    for name in ("ann@example.org", "other", "a.b.c 💬 {}"):
+        store = form.do(manager, "create_session", name).store
+        assert form.do(store, "search", ()) == [] == form.do(store, "list_namespaces")
+        ops = [
+            PutOp(rest, "k", {"at": "/".join(rest), "of": name}) for rest in (("a",), ("a", "b"), ("ab",), ("x", "y"))
+        ]
+        assert form.do(store, "batch", [*ops, GetOp(("a",), "k")]) == [None] * 5
+        assert form.do(store, "get", ("a",), "k").value == {"at": "a", "of": name}
+        assert form.do(store, "get", ("a",), "k").namespace == ("a",)
+        assert [item.value["at"] for item in form.do(store, "search", ("a",))] == ["a", "a/b"]
+        assert [item.namespace for item in form.do(store, "search", (), filter={"at": "x/y"})] == [("x", "y")]
+        assert form.do(store, "list_namespaces") == [("a",), ("a", "b"), ("ab",), ("x", "y")]
+        assert form.do(store, "list_namespaces", suffix=("*", "b")) == [("a", "b")]
+        assert form.do(store, "list_namespaces", suffix=("*", "*"), max_depth=1) == [("a",), ("x",)]
+        assert form.do(store, "list_namespaces", prefix=("*", "b")) == [("a", "b")]
+        form.do(store, "put", ("a",), "short", {}, ttl=1)
+        form.do(store, "delete", ("a",), "k")
+        assert [item.key for item in form.do(store, "search", ("a",))] == ["short", "k"]
+        for bad in (("a.b",), ("",), ("a", 1)):
+            with pytest.raises(InvalidNamespaceError):
+                form.do(store, "search", bad)
+    there = form.do(manager.store, "get", (SESSION_NAMESPACE, "other", "a", "b"), "k")
+    assert there.value == {"at": "a/b", "of": "other"}
+    assert form.do(manager.store, "search", ()) == []
+
+
+def test_a_handle_of_a_session_that_is_gone_reaches_no_items(manager: SessionManager, form: Form) -> None:
+    old = form.do(manager, "create_session", "s")
+    form.do(old.store, "put", ("a",), "k", {"n": 1})
+    held = old.store
+    form.do(old, "delete")
+    calls: list[tuple[str, Any]] = [("get", (("a",), "k")), ("search", ((),)), ("list_namespaces", ())]
+    calls += [("put", (("a",), "k", {})), ("delete", (("a",), "k"))]
+    for name, arguments in calls:
+        with pytest.raises((SessionDeleted, SessionNotFound)):
+            form.do(held, name, *arguments)
+    new = form.do(manager, "create_session", "s")
+    form.do(new.store, "put", ("a",), "k", {"n": 2})
+    for name, arguments in calls:
+        with pytest.raises(SessionNotFound):
+            form.do(held, name, *arguments)
+    assert form.do(new.store, "get", ("a",), "k").value == {"n": 2}
+
+
+def test_the_last_item_that_goes_leaves_nothing(
+    manager: SessionManager, form: Form, storage: Callable[[], Backend]
+) -> None:
+    store = manager.history("begun by an item").session.store
+    assert form.do(store, "get", ("a",), "k") is None
+    form.do(store, "put", ("a",), "k", {"n": 1}, ttl=1)
+    form.do(store, "put", ("a",), "l", {"n": 1})
+    form.do(store, "delete", ("a",), "k")
+    assert form.do(store, "get", ("a",), "l") is not None
+    form.do(store, "delete", ("a",), "l")
+    form.do(manager.checkpointer, "delete_thread", "begun by an item")
+    assert run(storage(), must(keys.session("begun by an item"), Range(b"", None))) == [[]]
+    assert form.everything(manager) == []
 
 
 def test_they_go_with_the_session(
