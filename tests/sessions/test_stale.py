@@ -12,8 +12,19 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from support.sittings import Form
 
-from langgraph_sessionstore import ConflictError, NothingToUndo, Session, SessionManager, SessionNotFound
+from langgraph_sessionstore import (
+    ConflictError,
+    LeaseHeld,
+    NothingToUndo,
+    Session,
+    SessionManager,
+    SessionNotFound,
+    keys,
+    run,
+)
+from langgraph_sessionstore.ops import Drop, Page, Touch, must
 from langgraph_sessionstore.plans import sessions
+from langgraph_sessionstore.plans.places import REGISTRY
 
 Workers = tuple[SessionManager, SessionManager]
 
@@ -83,6 +94,53 @@ def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form)
     assert form.do(fork, "info").expires_at is None
     form.do(sliding, "append", "user", "x")
     assert form.do(sliding, "info").expires_at is None
+
+
+def listed_end(manager: SessionManager, name: str) -> int:
+    """The moment from which on the list hides a session; 0: never."""
+    (found,) = run(manager.backend, must(REGISTRY, Page("name", keys.session(name), limit=1)))
+    assert [entry.name for entry in found.rows] == [keys.session(name)]
+    return int(found.rows[0].expires)
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis7"], indirect=True)
+def test_the_list_does_not_keep_an_end_that_was_told_in_vain(workers: Workers, form: Form) -> None:
+    one, two = workers
+    stale = {name: form.do(one, "create_session", name, ttl=60) for name in ("ever", "fixed", "leased", "new", "loose")}
+    form.do(form.do(two, "get_session", "ever"), "set_ttl", 0)
+    form.do(stale["ever"], "append", "user", "x")
+    form.do(form.do(two, "get_session", "fixed"), "set_ttl", 600, sliding=False)
+    form.do(stale["fixed"], "append", "user", "x")
+    same = form.do(two, "get_session", "leased")
+    form.do(same, "set_ttl", 0)
+    lease = same.lease(60)
+    form.enter(lease)
+    with pytest.raises(LeaseHeld):
+        form.do(stale["leased"], "append", "user", "x")
+    form.leave(lease)
+    form.do(two, "delete_session", "new")
+    form.do(two, "create_session", "new")
+    with pytest.raises(SessionNotFound):
+        form.do(stale["new"], "append", "user", "x")
+    run(two.backend, must(keys.session("loose"), Drop()))
+    form.do(one.memory(), "append", "loose", "user", "x")
+    assert {name: listed_end(two, name) for name in stale if name != "fixed"} == dict.fromkeys(
+        ("ever", "leased", "new", "loose"), 0
+    )
+    assert listed_end(two, "fixed") > (time.time() + 500) * 1000
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis7"], indirect=True)
+def test_the_list_forgets_the_end_of_an_earlier_session(workers: Workers, form: Form) -> None:
+    """Its worker died between the delete and the list."""
+    one, two = workers
+    form.do(one, "create_session", "a", ttl=60)
+    form.do(two.memory(), "append", "b", "user", "x")
+    run(one.backend, must(REGISTRY, Touch(keys.session("b"), ttl=60_000)))
+    for name in ("a", "b"):
+        run(one.backend, must(keys.session(name), Drop()))
+        form.do(two.memory(), "append", name, "user", "x")
+        assert listed_end(one, name) == 0
 
 
 def test_an_id_that_is_used_again_is_new_in_the_list(workers: Workers, form: Form) -> None:
