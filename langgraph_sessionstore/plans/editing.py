@@ -112,16 +112,21 @@ def purge(desk: Desk) -> Plan[None]:
     for _ in range(TRIES):
         found, draft = yield from begin(desk, messages=False)
         draft.clear()
-        erased: list[Op] = [DeleteRange(*span) for span in (places.MESSAGES, places.UNDONE, REDO)]
+        same = Expect(keys.INCARNATION, state_of(found.incarnation))
+        erased: list[Op] = [DeleteRange(*span) for span in (places.UNDONE, REDO)]
         if found.channel is None:  # the counters stay: a number that somebody has seen is never that of another message
             size = order.size_of(found.size, desk.session_id)
             view = order.of((), size)
+            # What is appended meanwhile stays, so that appends do not keep it from its end; of what can be undone
+            # nothing stays, for that may rely on the messages that go even when the order is the same again.
+            erased += [DeleteRange(places.message(0), places.message(size))] if size else []
             erased += put_or_delete({ORDER: None if view == Order() else view.pack()})
-            guards = [Expect(GRAPH, False), *_same_log(found)]
+            guards: list[Op] = [same, Expect(GRAPH, False), Expect(ORDER, state_of(found.order))]
             outcome = yield from desk.entry().send(guards, erased, op_id=desk.chance.new_id())
             if not isinstance(outcome, Conflict):
                 return
         elif not draft.differs():
+            erased.append(DeleteRange(*places.MESSAGES))
             yield from desk.entry().send((), erased, op_id=desk.chance.new_id())
             yield from afterwards(_forget_states(desk))
             return

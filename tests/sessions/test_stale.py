@@ -23,7 +23,7 @@ from langgraph_sessionstore import (
     run,
 )
 from langgraph_sessionstore.ops import Drop, Page, Touch, must
-from langgraph_sessionstore.plans import sessions
+from langgraph_sessionstore.plans import editing, sessions
 from langgraph_sessionstore.plans.places import REGISTRY
 
 Workers = tuple[SessionManager, SessionManager]
@@ -214,3 +214,53 @@ def test_a_worker_that_keeps_no_history_ends_what_others_could_undo(
     form.do(session, "append", "user", "d")
     form.do(session, "undo")
     assert form.texts(session) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_a_purge_does_not_wait_until_nobody_appends(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = workers[0].create_session("s", messages=["a", "b"])
+    session.insert(1, "user", "c")
+    other = workers[1].get_session("s")
+    begin, tries = editing.begin, []
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        found: Any = yield from begin(*args, **options)
+        if options == {"messages": False}:
+            session.append("user", "new")
+            tries.append(found)
+        return found
+
+    assert other is not None
+    monkeypatch.setattr(editing, "begin", meanwhile)
+    other.clear(purge=True)
+    assert ([message.text for message in session.messages], len(tries)) == (["new"], 1)
+    with pytest.raises(NothingToUndo):  # whatever was done before its end
+        session.undo()
+    session.append("user", "newer")
+    session.undo()
+    assert [message.text for message in other.messages] == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_a_purge_leaves_nothing_to_undo_that_relies_on_what_is_gone(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the order was another meanwhile, and is the same again."""
+    session = workers[0].create_session("s", messages=["a", "b"])
+    begin, orders = editing.begin, [["b", "a"], ["a", "b"]]
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        found = yield from begin(*args, **options)
+        if options == {"messages": False}:
+            for texts in orders:
+                session.set_messages(texts)
+        return found
+
+    monkeypatch.setattr(editing, "begin", meanwhile)
+    session.clear(purge=True)
+    assert session.messages == []
+    for act in (session.undo, session.redo):
+        with pytest.raises(NothingToUndo):
+            act()
