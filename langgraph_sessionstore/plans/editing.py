@@ -127,17 +127,18 @@ def purge(desk: Desk) -> Plan[None]:
                 return
         elif not draft.differs():
             erased.append(DeleteRange(*places.MESSAGES))
-            yield from desk.entry().send((), erased, op_id=desk.chance.new_id())
-            yield from afterwards(_forget_states(desk))
-            return
+            outcome = yield from desk.entry().send([same], erased, op_id=desk.chance.new_id())
+            if not isinstance(outcome, Conflict):
+                yield from afterwards(_forget_states(desk, found.incarnation))
+                return
         elif (yield from commit(desk._replace(depth=0), found, draft)):
-            yield from afterwards(_forget_states(desk))
+            yield from afterwards(_forget_states(desk, found.incarnation))
             return
     raise ConflictError(f"session {desk.session_id!r} was changed each time before it could be cleared")
 
 
-def _forget_states(desk: Desk) -> Plan[None]:
-    yield from pruning.keep_latest(desk.tools, desk.session_id)
+def _forget_states(desk: Desk, incarnation: bytes | None) -> Plan[None]:
+    yield from pruning.keep_latest(desk.tools, desk.session_id, incarnation)
     yield from collect(desk.tools, desk.session_id)
 
 
