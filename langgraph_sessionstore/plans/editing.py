@@ -10,13 +10,14 @@ Rule 3: each commit is one operation that undo takes back: its row says what the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from inspect import isawaitable, iscoroutine
 from typing import NamedTuple, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from .. import codec, keys
-from ..errors import ConfigurationError, ConflictError, CorruptData, Unstorable
+from ..errors import ConfigurationError, ConflictError, CorruptData, SessionStoreError, Unstorable
 from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, etag, must
 from . import contents, order, places, pruning, steering
 from .collecting import collect
@@ -102,7 +103,7 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
         outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more], op_id=desk.chance.new_id())
         if not isinstance(outcome, Conflict):
             if desk.depth and (int(keys.decode(outcome[1 + len(ops)])[-1]) + 1) % TRIM == 0:
-                yield from afterwards(_trim(desk))
+                yield from _tidy(desk)
             return
     yield from edit(desk, lambda draft: draft.extend(messages))
 
@@ -199,7 +200,7 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     if isinstance(outcome, Conflict):
         return False
     if desk.depth and found.undone and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0:
-        yield from afterwards(_trim(desk))
+        yield from _tidy(desk)
     return True
 
 
@@ -304,6 +305,12 @@ def _dead(orders: Iterable[Order], size: int) -> list[Op]:
     if at < size:
         ops.append(DeleteRange(places.message(at), places.message(size)))
     return ops
+
+
+def _tidy(desk: Desk) -> Plan[None]:
+    """Trim behind a write. That is stored whatever keeps this from being done, a lease that began since for example."""
+    with suppress(SessionStoreError):
+        yield from _trim(desk)
 
 
 def _trim(desk: Desk) -> Plan[None]:

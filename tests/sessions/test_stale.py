@@ -25,6 +25,7 @@ from langgraph_sessionstore import (
 from langgraph_sessionstore.ops import Drop, Page, Touch, must
 from langgraph_sessionstore.plans import editing, sessions
 from langgraph_sessionstore.plans.places import REGISTRY
+from langgraph_sessionstore.session.lease import Lease
 
 Workers = tuple[SessionManager, SessionManager]
 
@@ -264,3 +265,26 @@ def test_a_purge_leaves_nothing_to_undo_that_relies_on_what_is_gone(
     for act in (session.undo, session.redo):
         with pytest.raises(NothingToUndo):
             act()
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_what_was_stored_is_not_in_doubt_when_it_cannot_tidy_up(
+    workers: Workers, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = workers[0].create_session("s", messages=["a"])
+    other = workers[1].get_session("s")
+    trim, leases = editing._trim, list[Lease]()
+
+    def slowly(*args: Any) -> Any:
+        assert other is not None
+        leases.append(other.lease(60))
+        form.enter(leases[-1])
+        return (yield from trim(*args))
+
+    monkeypatch.setattr(editing, "_trim", slowly)
+    monkeypatch.setattr(editing, "TRIM", 1)
+    for write in (lambda: session.append("user", "b"), lambda: session.remove(0)):
+        write()
+        form.leave(leases[-1])
+    assert ([message.text for message in session.messages], len(leases)) == (["b"], 2)
