@@ -102,7 +102,8 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
         more = _remember(desk, Step(label, len(ops), {}, {}, None))
         outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more], op_id=desk.chance.new_id())
         if not isinstance(outcome, Conflict):
-            if desk.depth and (int(keys.decode(outcome[1 + len(ops)])[-1]) + 1) % TRIM == 0:
+            kept = outcome[1 + len(ops) :]
+            if (int(keys.decode(kept[0])[-1]) + 1) % TRIM == 0 if desk.depth else any(kept):
                 yield from _tidy(desk)
             return
     yield from edit(desk, lambda draft: draft.extend(messages))
@@ -199,7 +200,10 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     outcome = yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
     if isinstance(outcome, Conflict):
         return False
-    if desk.depth and found.undone and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0:
+    due = bool(found.undone or found.redo)
+    if desk.depth:
+        due = bool(found.undone) and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0
+    if due:
         yield from _tidy(desk)
     return True
 
@@ -269,7 +273,10 @@ def same_as(desk: Desk, found: Contents, latest: Stored | None) -> str | None:
 
 
 def _remember(desk: Desk, step: Step) -> list[Op]:
-    """Note an operation; what was undone before cannot be redone any more."""
+    """Note an operation; what was undone before cannot be redone any more.
+
+    Who keeps no history ends that of others; the replies tell whether there was any, and messages that only it needed.
+    """
     redo = DeleteRange(*REDO)
     return [Append(UNDO, step.pack()), redo] if desk.depth else [DeleteRange(*places.UNDONE), redo]
 
@@ -324,4 +331,5 @@ def _trim(desk: Desk) -> Plan[None]:
         now = order.unpack(view, desk.session_id)
         ops += _dead([now, *_orders(desk, steps)], min(now.upto, order.size_of(size, desk.session_id)))
     guards: list[Op] = [Expect(ORDER, state_of(view))]  # nobody has edited, undone or redone meanwhile
-    yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
+    if ops:
+        yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())

@@ -22,7 +22,7 @@ from langgraph_sessionstore import (
     keys,
     run,
 )
-from langgraph_sessionstore.ops import Drop, Page, Touch, must
+from langgraph_sessionstore.ops import Drop, Page, Range, Touch, must
 from langgraph_sessionstore.plans import editing, sessions
 from langgraph_sessionstore.plans.places import REGISTRY
 from langgraph_sessionstore.session.lease import Lease
@@ -284,7 +284,28 @@ def test_what_was_stored_is_not_in_doubt_when_it_cannot_tidy_up(
 
     monkeypatch.setattr(editing, "_trim", slowly)
     monkeypatch.setattr(editing, "TRIM", 1)
-    for write in (lambda: session.append("user", "b"), lambda: session.remove(0)):
-        write()
-        form.leave(leases[-1])
+    session.append("user", "b")
+    form.leave(leases[-1])
+    session.remove(0)
+    form.leave(leases[-1])
     assert ([message.text for message in session.messages], len(leases)) == (["b"], 2)
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+@pytest.mark.parametrize("redo", [False, True])
+@pytest.mark.parametrize("write", [lambda own: own.append("user", "x"), lambda own: own.update(title="T")])
+def test_messages_go_with_the_history_that_needed_them(
+    write: Callable[[Session], Any], redo: bool, manager_on: Callable[..., SessionManager]
+) -> None:
+    one, two = manager_on(), manager_on(undo=0)
+    session = one.create_session("s", messages=["a" if redo else "violet", "b"])
+    session.remove(0)
+    if redo:
+        session.replace(0, "user", "violet")
+        session.undo()
+    own = two.get_session("s")
+    assert own is not None
+    write(own)
+    (rows,) = run(one.backend, must(keys.session("s"), Range(b"", None)))
+    assert not [key for key, value in rows if b"violet" in value]
