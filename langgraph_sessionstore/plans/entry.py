@@ -72,10 +72,10 @@ class Life(NamedTuple):
 FOREVER = Life()
 
 
-def unpack_life(stored: bytes | None, session_id: str) -> Life:
+def unpack_life(stored: bytes | None, session_id: str, missing: Life = FOREVER) -> Life:
     """How long a session lives, from its row."""
     if stored is None:
-        return FOREVER
+        return missing
     place = f"the lifetime of session {session_id!r}"
     fields = codec.unpack(stored, place)
     if not (isinstance(fields, list) and len(fields) == 2 and type(fields[0]) is int and 0 <= fields[0] < 1 << 46):
