@@ -110,7 +110,7 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
 
 
 def purge(desk: Desk) -> Plan[None]:
-    """Erase the messages and all that could be undone; of a graph's session, all checkpoints but the newest."""
+    """Erase the messages and all that could be undone; of a graph's session, all but the newest of each namespace."""
     for _ in range(TRIES):
         found, draft = yield from begin(desk, messages=False)
         draft.clear()
