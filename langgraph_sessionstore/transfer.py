@@ -18,7 +18,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ class _Target:
 
     def __init__(self, file: str | os.PathLike[str], session_id: str) -> None:
         self.path = Path(file)
-        number, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:40]}.")
-        self.temporary = name
+        with self._writing():
+            number, self.temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name[:40]}.")
         self.file = os.fdopen(number, "wb")
         self.hash = sha256()
         self.rows = 0
@@ -97,53 +97,54 @@ class _Target:
     def _line(self, content: dict[str, Any]) -> None:
         line = json.dumps(content).encode() + b"\n"
         self.hash.update(line)
-        self.file.write(line)
+        with self._writing():
+            self.file.write(line)
 
     def finish(self) -> None:
         self._line({"end": self.rows, "sha256": self.hash.hexdigest()})
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        os.replace(self.temporary, self.path)
+        with self._writing():
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            os.replace(self.temporary, self.path)
 
     def abandon(self) -> None:
-        self.file.close()
-        Path(self.temporary).unlink(missing_ok=True)
+        with suppress(OSError):  # why it is abandoned is the error that matters
+            self.file.close()
+        with suppress(OSError):
+            Path(self.temporary).unlink()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What goes wrong with the file is a `ConfigurationError` that names it; what a caller's code raises is not."""
+        try:
+            yield
+        except OSError as exc:
+            raise ConfigurationError(f"{self.path} cannot be written: {exc}") from exc
 
 
 def export(backend: Backend, desk: Desk, file: str | os.PathLike[str], progress: Progress | None) -> int:
     """Write a whole session to a file; how many rows it has."""
-    with _writing(file):
-        target = _Target(file, desk.session_id)
-        try:
-            rows = run(backend, _leaving(desk, target.take, progress))
-            target.finish()
-        except BaseException:
-            target.abandon()
-            raise
+    target = _Target(file, desk.session_id)
+    try:
+        rows = run(backend, _leaving(desk, target.take, progress))
+        target.finish()
+    except BaseException:
+        target.abandon()
+        raise
     return rows
 
 
 async def aexport(backend: Backend, desk: Desk, file: str | os.PathLike[str], progress: Progress | None) -> int:
     """The async form of `export`."""
-    with _writing(file):
-        target = _Target(file, desk.session_id)
-        try:
-            rows = await arun(backend, _leaving(desk, target.take, progress))
-            await asyncio.to_thread(target.finish)
-        except BaseException:
-            target.abandon()
-            raise
-    return rows
-
-
-@contextmanager
-def _writing(file: str | os.PathLike[str]) -> Iterator[None]:
-    """What goes wrong with the file is a `ConfigurationError` that names it."""
+    target = _Target(file, desk.session_id)
     try:
-        yield
-    except OSError as exc:
-        raise ConfigurationError(f"{os.fspath(file)} cannot be written: {exc}") from exc
+        rows = await arun(backend, _leaving(desk, target.take, progress))
+        await asyncio.to_thread(target.finish)
+    except BaseException:
+        target.abandon()
+        raise
+    return rows
 
 
 # -- arriving

@@ -10,13 +10,14 @@ Rule 3: each commit is one operation that undo takes back: its row says what the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from inspect import isawaitable, iscoroutine
 from typing import NamedTuple, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from .. import codec, keys
-from ..errors import ConfigurationError, ConflictError, CorruptData, Unstorable
+from ..errors import ConfigurationError, ConflictError, CorruptData, SessionStoreError, Unstorable
 from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, etag, must
 from . import contents, order, places, pruning, steering
 from .collecting import collect
@@ -101,38 +102,45 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
         more = _remember(desk, Step(label, len(ops), {}, {}, None))
         outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more], op_id=desk.chance.new_id())
         if not isinstance(outcome, Conflict):
-            if desk.depth and (int(keys.decode(outcome[1 + len(ops)])[-1]) + 1) % TRIM == 0:
-                yield from afterwards(_trim(desk))
+            kept = outcome[1 + len(ops) :]
+            if (int(keys.decode(kept[0])[-1]) + 1) % TRIM == 0 if desk.depth else any(kept):
+                yield from _tidy(desk)
             return
     yield from edit(desk, lambda draft: draft.extend(messages))
 
 
 def purge(desk: Desk) -> Plan[None]:
-    """Erase the messages and all that could be undone; of a graph's session, all checkpoints but the newest."""
+    """Erase the messages and all that could be undone; of a graph's session, all but the newest of each namespace."""
     for _ in range(TRIES):
         found, draft = yield from begin(desk, messages=False)
         draft.clear()
-        erased: list[Op] = [DeleteRange(*span) for span in (places.MESSAGES, places.UNDONE, REDO)]
+        same = Expect(keys.INCARNATION, state_of(found.incarnation))
+        erased: list[Op] = [DeleteRange(*span) for span in (places.UNDONE, REDO)]
         if found.channel is None:  # the counters stay: a number that somebody has seen is never that of another message
             size = order.size_of(found.size, desk.session_id)
             view = order.of((), size)
+            # What is appended meanwhile stays, so that appends do not keep it from its end; of what can be undone
+            # nothing stays, for that may rely on the messages that go even when the order is the same again.
+            erased += [DeleteRange(places.message(0), places.message(size))] if size else []
             erased += put_or_delete({ORDER: None if view == Order() else view.pack()})
-            guards = [Expect(GRAPH, False), *_same_log(found)]
+            guards: list[Op] = [same, Expect(GRAPH, False), Expect(ORDER, state_of(found.order))]
             outcome = yield from desk.entry().send(guards, erased, op_id=desk.chance.new_id())
             if not isinstance(outcome, Conflict):
                 return
         elif not draft.differs():
-            yield from desk.entry().send((), erased, op_id=desk.chance.new_id())
-            yield from afterwards(_forget_states(desk))
-            return
+            erased.append(DeleteRange(*places.MESSAGES))
+            outcome = yield from desk.entry().send([same], erased, op_id=desk.chance.new_id())
+            if not isinstance(outcome, Conflict):
+                yield from afterwards(_forget_states(desk, found.incarnation))
+                return
         elif (yield from commit(desk._replace(depth=0), found, draft)):
-            yield from afterwards(_forget_states(desk))
+            yield from afterwards(_forget_states(desk, found.incarnation))
             return
     raise ConflictError(f"session {desk.session_id!r} was changed each time before it could be cleared")
 
 
-def _forget_states(desk: Desk) -> Plan[None]:
-    yield from pruning.keep_latest(desk.tools, desk.session_id)
+def _forget_states(desk: Desk, incarnation: bytes | None) -> Plan[None]:
+    yield from pruning.keep_latest(desk.tools, desk.session_id, incarnation)
     yield from collect(desk.tools, desk.session_id)
 
 
@@ -192,8 +200,11 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     outcome = yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
     if isinstance(outcome, Conflict):
         return False
-    if desk.depth and found.undone and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0:
-        yield from afterwards(_trim(desk))
+    due = bool(found.undone or found.redo)
+    if desk.depth:
+        due = bool(found.undone) and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0
+    if due:
+        yield from _tidy(desk)
     return True
 
 
@@ -262,7 +273,10 @@ def same_as(desk: Desk, found: Contents, latest: Stored | None) -> str | None:
 
 
 def _remember(desk: Desk, step: Step) -> list[Op]:
-    """Note an operation; what was undone before cannot be redone any more."""
+    """Note an operation; what was undone before cannot be redone any more.
+
+    Who keeps no history ends that of others; the replies tell whether there was any, and messages that only it needed.
+    """
     redo = DeleteRange(*REDO)
     return [Append(UNDO, step.pack()), redo] if desk.depth else [DeleteRange(*places.UNDONE), redo]
 
@@ -300,6 +314,12 @@ def _dead(orders: Iterable[Order], size: int) -> list[Op]:
     return ops
 
 
+def _tidy(desk: Desk) -> Plan[None]:
+    """Trim behind a write. That is stored whatever keeps this from being done, a lease that began since for example."""
+    with suppress(SessionStoreError):
+        yield from _trim(desk)
+
+
 def _trim(desk: Desk) -> Plan[None]:
     """Take away what is too old to be undone. Whoever comes later does what this one could not."""
     asked = Get(GRAPH), Get(LOG), Get(ORDER), Range(*places.UNDONE), Range(*REDO)
@@ -311,4 +331,5 @@ def _trim(desk: Desk) -> Plan[None]:
         now = order.unpack(view, desk.session_id)
         ops += _dead([now, *_orders(desk, steps)], min(now.upto, order.size_of(size, desk.session_id)))
     guards: list[Op] = [Expect(ORDER, state_of(view))]  # nobody has edited, undone or redone meanwhile
-    yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
+    if ops:
+        yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())

@@ -4,7 +4,8 @@ Rule 1: whoever writes to a session enters here. So a session that was deleted d
         is lost stores nothing, and a session that lives as long as it is used has its end moved by the write itself.
 Rule 2: it costs no trip: guards and additions ride in the write's own batch, and the list is told beside it. A second
         trip is needed when this process does not know yet how long the session lives.
-Rule 3: the list is a hint, so the batch alone decides how a write ends.
+Rule 3: the list is a hint, so the batch alone decides how a write ends. But it hides what it believes to be over: an
+        end that it heard beside a refused try, or of an earlier session with this id, is put right.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class Life(NamedTuple):
 FOREVER = Life()
 
 
-def unpack_life(stored: bytes | None, session_id: str) -> Life:
+def unpack_life(stored: bytes | None, session_id: str, missing: Life = FOREVER) -> Life:
     """How long a session lives, from its row."""
     if stored is None:
-        return FOREVER
+        return missing
     place = f"the lifetime of session {session_id!r}"
     fields = codec.unpack(stored, place)
     if not (isinstance(fields, list) and len(fields) == 2 and type(fields[0]) is int and 0 <= fields[0] < 1 << 46):
@@ -124,25 +125,29 @@ class Entry:
         """Do it: the replies of guards and ops, or the conflict of one of these guards."""
         noted = self._writer.noted
         log_is_empty: list[Op] = [Expect(LOG, False)]
+        told = False
         for _ in range(TRIES):
             note = noted.of(self.partition)
             own, more = self._demands(note, log_is_empty)
             # in front of the operations, whose replies are counted from the end
-            batch = Batch(
-                *own, *guards, *more, *ops, Get(keys.INCARNATION), Get(LIFE), op_id=op_id, repeatable=repeatable
-            )
-            touch = self._touch(note)
+            before = [Get(keys.INCARNATION)] if note is None else []
+            now = Get(keys.INCARNATION), Get(LIFE)
+            batch = Batch(*own, *guards, *before, *more, *ops, *now, op_id=op_id, repeatable=repeatable)
+            touch = self._touch(note, told)
             begun = next((op for op in more if isinstance(op, Expire) and note is None), None)
             then = Touch(self.partition, ttl=begun.ttl) if begun is not None else None
-            outcome = yield from send(self.partition, batch, touch, note is None, then)
+            listed, outcome = yield from send(self.partition, batch, touch, note is None, then)
             if isinstance(outcome, Conflict):
                 if outcome.guard >= len(own):
                     return Conflict(outcome.guard - len(own))
-                log_is_empty = yield from self._refused(batch.ops[outcome.guard], note, log_is_empty)
+                told = told or (touch is not None and touch.ttl is not None)
+                log_is_empty = yield from self._refused(batch.ops[outcome.guard], note, log_is_empty, told)
                 continue
             self.incarnation, life = outcome[-2:]
-            yield from self._learn(note, life, touch is not None, any(isinstance(op, Expire) for op in more))
-            return [*outcome[len(own) : len(own) + len(guards)], *outcome[-2 - len(ops) : -2]]
+            replies = outcome[len(own) : len(own) + len(guards)]
+            other = note is None and outcome[len(own) + len(guards)] is None and was_listed(listed, self.partition)
+            yield from self._learn(note, life, touch is not None, any(isinstance(op, Expire) for op in more), other)
+            return [*replies, *outcome[-2 - len(ops) : -2]]
         raise ConflictError(f"session {self.session_id!r} was changed each time before it could be written to")
 
     def _demands(self, note: Note | None, log_is_empty: Sequence[Op]) -> tuple[list[Op], list[Op]]:
@@ -151,8 +156,6 @@ class Entry:
         own: list[Op] = [Expect(keys.TOMBSTONE, False)]
         if writer.incarnation is not None:
             own.append(Expect(keys.INCARNATION, etag(writer.incarnation)))
-        if self._exclusive:
-            own.append(ExpectLease(writer.lease))
         more: list[Op] = []
         if note is None and writer.life is not None and writer.incarnation is None:
             own.append(Expect(LIFE, False))
@@ -161,6 +164,8 @@ class Entry:
             own.append(Expect(LIFE, etag(note.life)))  # which also tells a session that has begun anew since
             life = unpack_life(note.life, self.session_id)
             more += life.end() if life.sliding else []
+        if self._exclusive:  # behind the lifetime: who is refused by a lease has told the list no wrong end
+            own.append(ExpectLease(writer.lease))
         if self._channel is not None and note is not None and note.graph:
             own.append(Expect(GRAPH, True))
         elif self._channel is not None:
@@ -168,24 +173,30 @@ class Entry:
             more.append(PutNew(GRAPH, self._channel.encode("utf-8", "surrogatepass")))
         return own, more
 
-    def _touch(self, note: Note | None) -> Touch | None:
-        """What the list has to hear, if anything. How long the session lives it hears when that is known."""
+    def _touch(self, note: Note | None, told: bool) -> Touch | None:
+        """What the list has to hear, if anything. How long the session lives it hears when that is known.
+
+        Was it `told` an end beside a try that was refused, it hears another: of a fixed lifetime the latest possible.
+        """
         if note is None:
-            return touch_of(self.partition, self._run)
+            return touch_of(self.partition, self._run, 0 if told else None)
         life = unpack_life(note.life, self.session_id)
-        ends = life.sliding and life.ttl > 0
+        ends = told or (life.sliding and life.ttl > 0)
         if not ends and not self._turn and not note.turn and self._run in (None, note.run):
             return None
         return touch_of(self.partition, self._run, life.ttl if ends else None)
 
-    def _refused(self, failed: Op, note: Note | None, log_is_empty: list[Op]) -> Plan[list[Op]]:
+    def _refused(self, failed: Op, note: Note | None, log_is_empty: list[Op], told: bool) -> Plan[list[Op]]:
         """Raise what it means; or find out what was not known: what an empty log looks like here."""
         try:
             raise_refused(failed, self.session_id, self._writer.lease)
         except (SessionDeleted, SessionNotFound):
-            there, tombstone = yield from must(self.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
+            look = Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(LIFE)
+            there, tombstone, life = yield from must(self.partition, *look)
             if there is None or tombstone is not None:
                 yield from unlist([self.partition])  # the list was told beside the write
+            elif told:
+                yield from must(REGISTRY, touch_of(self.partition, None, unpack_life(life, self.session_id).ttl))
             raise
         incarnation, life, graph, log, view = yield from must(
             self.partition, Get(keys.INCARNATION), Get(LIFE), Get(GRAPH), Get(LOG), Get(ORDER)
@@ -204,8 +215,11 @@ class Entry:
             self._writer.noted.note(self.partition, Note(run, incarnation, life, graph is not None))
         return log_is_empty
 
-    def _learn(self, note: Note | None, life: bytes | None, told: bool, moved: bool) -> Plan[None]:
-        """Know more than before; and do what the write could not, because it was not known."""
+    def _learn(self, note: Note | None, life: bytes | None, told: bool, moved: bool, other: bool) -> Plan[None]:
+        """Know more than before; and do what the write could not, because it was not known.
+
+        With `other`, the list knew another session with this id, and this write has begun a new one.
+        """
         anew = note is not None and note.incarnation != self.incarnation
         known = note is not None and note.life == life
         run = self._run if self._run is not None or note is None or anew else note.run
@@ -215,9 +229,10 @@ class Entry:
         if lives.ttl and lives.sliding and not known and not moved:
             touch = touch_of(self.partition, self._run, lives.ttl)
             end = Batch(Expect(LIFE, etag(life or b"")), *lives.end(), repeatable=True)
-            yield from afterwards(send(self.partition, end, touch, False))
-        elif anew and not told:
-            yield from afterwards(must(REGISTRY, touch_of(self.partition, self._run)))
+            yield from afterwards(send(self.partition, end, touch))
+        elif (anew or other) and not (told and lives.ttl):
+            ends = None if lives.ttl else 0  # else the end of the other one would be its end in the list
+            yield from afterwards(must(REGISTRY, touch_of(self.partition, self._run, ends)))
 
 
 def raise_refused(failed: Op, session_id: str, lease: bytes) -> None:
@@ -235,12 +250,21 @@ def raise_refused(failed: Op, session_id: str, lease: bytes) -> None:
         raise SessionNotFound(f"session {session_id!r} is no longer there: it has expired, or was deleted")
 
 
-def send(partition: bytes, batch: Batch, touch: Touch | None, first: bool, then: Touch | None = None) -> Plan[Outcome]:
-    """Apply a batch, and tell the list beside it, when it is the `first` before it; `then` what it hears afterwards."""
-    told = [Call(REGISTRY, Batch(each)) for each in (touch, then) if each is not None]
-    calls = [Call(partition, batch), *told[1:]]
-    calls[:0] = told[:1]
-    return (yield from decided(calls, min(1, len(told)), first and touch is not None))
+def send(
+    partition: bytes, batch: Batch, touch: Touch | None, first: bool = False, then: Touch | None = None
+) -> Plan[tuple[Any, Outcome]]:
+    """Apply a batch, and tell the list beside it; `then` what it hears afterwards.
+
+    Is it the `first`, the list hears of it before, and its reply, which comes along, says what it knew (`was_listed`).
+    """
+    calls = [Call(partition, batch)]
+    if touch is not None:
+        known = [Page("name", partition, limit=1)] if first else []
+        calls.insert(0, Call(REGISTRY, Batch(*known, touch)))
+    calls += [Call(REGISTRY, Batch(then))] if then is not None else []
+    at = 0 if touch is None else 1
+    found = yield from answers(calls, at, first and at > 0)
+    return (found[0] if at else None), found[at]
 
 
 def decided(calls: Sequence[Call], at: int, ordered: bool = True) -> Plan[Outcome]:

@@ -64,8 +64,11 @@ def _unlist(partition: bytes) -> list[Call]:
     return [Call(partition, drop), Call(REGISTRY, Batch(Forget(partition)))]
 
 
-def keep_latest(tools: Tools, thread: str) -> Plan[None]:
-    """Delete all but the newest checkpoint of each namespace, and what that one needs."""
+def keep_latest(tools: Tools, thread: str, only: bytes | None = None) -> Plan[None]:
+    """Delete all but the newest checkpoint of each namespace, and what that one needs.
+
+    With `only`, when this is still the incarnation: another session with this id stays as it is.
+    """
 
     def choose(stored: Mapping[Name, Stored]) -> set[Name]:
         newest: dict[str, str] = {}
@@ -73,7 +76,7 @@ def keep_latest(tools: Tools, thread: str) -> Plan[None]:
             newest[ns] = max(newest.get(ns, ""), checkpoint_id)
         return set(newest.items())
 
-    yield from _retain(tools, thread, choose)
+    yield from _retain(tools, thread, choose, only=only)
 
 
 def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
@@ -154,7 +157,11 @@ def _run_of(tools: Tools, thread: str, key: bytes, value: bytes) -> Any:
 
 
 def _retain(
-    tools: Tools, thread: str, choose: Callable[[Mapping[Name, Stored]], set[Name]], runs: set[str] | None = None
+    tools: Tools,
+    thread: str,
+    choose: Callable[[Mapping[Name, Stored]], set[Name]],
+    runs: set[str] | None = None,
+    only: bytes | None = None,
 ) -> Plan[None]:
     """Delete all checkpoints but the chosen ones and what those need.
 
@@ -164,7 +171,7 @@ def _retain(
     for _ in range(TRIES):
         asked = Get(keys.INCARNATION), Get(layout.VERSION), Range(*layout.RECORDS)
         incarnation, version, found = yield from must(partition, *asked)
-        if incarnation is None:
+        if incarnation is None or only not in (None, incarnation):
             return
         stored = {layout.record_name(key): records.unpack(key, value, thread) for key, value in found}
         delta = _delta(tools, thread, stored)

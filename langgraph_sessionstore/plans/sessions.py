@@ -49,6 +49,7 @@ from ..ops import (
 from .desk import Chance, Desk
 from .details import Born, unpack_born, unpack_details
 from .entry import (
+    FOREVER,
     Life,
     afterwards,
     announce,
@@ -305,14 +306,17 @@ def _there(desk: Desk) -> list[Op]:
 # -- how long it lives
 
 
-def life_of(desk: Desk, *, look: bool = True) -> Plan[tuple[Life, list[Op]]]:
-    """How long it lives, and the guards that it still does; without `look` from what this process knows, if it does."""
+def life_of(desk: Desk, *, look: bool = True, missing: Life = FOREVER) -> Plan[tuple[Life, list[Op]]]:
+    """How long it lives, and the guards that it still does; without `look` from what this process knows, if it does.
+
+    Where it does not say itself, as a thread of a graph, it is the one that is `missing`.
+    """
     note = desk.writer.noted.of(desk.partition)
     if not look and note is not None and note.incarnation == desk.writer.incarnation:
-        return unpack_life(note.life, desk.session_id), _lives(note.incarnation, note.life)
+        return unpack_life(note.life, desk.session_id, missing), _lives(note.incarnation, note.life)
     incarnation, tombstone, row = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(LIFE))
     desk.check(incarnation, tombstone)
-    return unpack_life(row, desk.session_id), _lives(incarnation, row)
+    return unpack_life(row, desk.session_id, missing), _lives(incarnation, row)
 
 
 def _lives(incarnation: bytes | None, life: bytes | None) -> list[Op]:

@@ -171,8 +171,9 @@ class Session(Messages, Operations, Costs):
             raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
         born = Put(BORN, pack_born(Born(now(), self.id)))
         made: bytes | None = None
+        forever = self._common.life._replace(ttl=0)
         for look in (False, True):  # what this process knows of its lifetime may be out of date
-            old, same = yield from sessions.life_of(desk, look=look)
+            old, same = yield from sessions.life_of(desk, look=look, missing=forever)
             life, op_id = self._common.lifetime(ttl, None, old), desk.chance.new_id()
             made = yield from pruning.copy(desk.tools, desk.partition, new, life, [born], op_id, lift=True, same=same)
             if made is not None:

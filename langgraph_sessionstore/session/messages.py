@@ -128,7 +128,13 @@ class Messages(Handle):
         await self._arun(self._edit(lambda draft: draft.set_messages(new), True))
 
     def clear(self, *, purge: bool = False) -> None:
-        """Take all messages away. With `purge` they are erased with all that could be undone, and never come back."""
+        """Take all messages away. With `purge` they are erased with all that could be undone, and never come back.
+
+        Of a graph's session the newest state of each namespace stays, that of the graph itself without its messages.
+        Subgraphs have namespaces of their own, most of them one for each call, so what they were given and have said
+        is still there. Summary, details and usage stay, too; to leave nothing, delete the session. What others append
+        to a log meanwhile stays.
+        """
         self._run(self._clear(purge))
 
     async def aclear(self, *, purge: bool = False) -> None:

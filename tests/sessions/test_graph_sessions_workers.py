@@ -25,6 +25,7 @@ from langgraph_sessionstore import (
     SessionError,
     SessionManager,
 )
+from langgraph_sessionstore.plans import pruning
 
 
 @pytest.fixture
@@ -53,6 +54,29 @@ def test_of_two_transactions_the_first_to_end_is_stored(
         form.leave(late)
     sitting.agrees(["y", *TALK[1:], "c", "re: c"])
     assert form.texts(other) == ["y", *TALK[1:], "c", "re: c"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_purge_takes_no_state_of_a_session_that_came_after(
+    empty: bool, sitting: Sitting, manager_on: Callable[..., SessionManager], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_latest, other = pruning.keep_latest, manager_on()
+    if empty:
+        sitting.session.clear()
+
+    def slowly(*args: Any) -> Any:
+        assert other.delete_session(sitting.session.id)
+        talked(sitting.form, other, other.create_session(sitting.session.id))
+        return (yield from keep_latest(*args))
+
+    monkeypatch.setattr(pruning, "keep_latest", slowly)
+    sitting.session.clear(purge=True)
+    new = other.get_session(sitting.session.id)
+    assert new is not None
+    assert len(list(other.checkpointer.list(new.config))) > 1
+    assert sitting.form.texts(new) == TALK
 
 
 def test_an_edit_in_the_middle_of_a_run_is_a_state_of_its_own(sitting: Sitting) -> None:

@@ -29,6 +29,8 @@ from langgraph_sessionstore import (
     run,
 )
 from langgraph_sessionstore.ops import Put, must
+from langgraph_sessionstore.plans import sessions
+from langgraph_sessionstore.plans.entry import Life
 from langgraph_sessionstore.plans.places import DETAILS
 
 
@@ -185,6 +187,21 @@ def test_a_fork_is_independent(manager: SessionManager, form: Form) -> None:
     with pytest.raises(SessionDeleted):
         form.do(session, "fork", "three")
     assert ids(form, manager) == ["two"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_a_fork_lives_as_the_manager_says(manager_on: Callable[..., SessionManager]) -> None:
+    """When what it was made from does not say how long it lives itself."""
+    manager = manager_on(sliding=False)
+    manager.memory().append("a thread", "user", "x")
+    session = manager.get_session("a thread")
+    assert session is not None
+    for known in (True, False):
+        if not known:
+            manager.checkpointer.writer.noted.forget(keys.session("a thread"))
+        life, _ = run(manager.backend, sessions.life_of(session.fork(ttl=60)._desk))
+        assert life == Life(60_000, False)
 
 
 def test_a_deleted_session_does_not_come_back(manager_on: Callable[..., SessionManager], form: Form) -> None:

@@ -45,6 +45,7 @@ def test_the_round_trips_of_operations(ttl: int | None, proxy: Proxy, manager: S
     session = form.do(manager, "get_session", "1")
     trips: list[tuple[int, Any, str, tuple[Any, ...]]] = [
         (1, manager, "create_session", ("new",)),
+        (1, manager.memory(), "append", ("begins with this", "user", "a")),
         (1, manager, "get_session", ("2",)),
         (2, manager, "list_sessions", ()),
         (1, manager, "count_sessions", ()),

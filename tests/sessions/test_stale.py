@@ -12,8 +12,20 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from support.sittings import Form
 
-from langgraph_sessionstore import ConflictError, NothingToUndo, Session, SessionManager, SessionNotFound
-from langgraph_sessionstore.plans import sessions
+from langgraph_sessionstore import (
+    ConflictError,
+    LeaseHeld,
+    NothingToUndo,
+    Session,
+    SessionManager,
+    SessionNotFound,
+    keys,
+    run,
+)
+from langgraph_sessionstore.ops import Drop, Page, Range, Touch, must
+from langgraph_sessionstore.plans import editing, sessions
+from langgraph_sessionstore.plans.places import REGISTRY
+from langgraph_sessionstore.session.lease import Lease
 
 Workers = tuple[SessionManager, SessionManager]
 
@@ -83,6 +95,53 @@ def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form)
     assert form.do(fork, "info").expires_at is None
     form.do(sliding, "append", "user", "x")
     assert form.do(sliding, "info").expires_at is None
+
+
+def listed_end(manager: SessionManager, name: str) -> int:
+    """The moment from which on the list hides a session; 0: never."""
+    (found,) = run(manager.backend, must(REGISTRY, Page("name", keys.session(name), limit=1)))
+    assert [entry.name for entry in found.rows] == [keys.session(name)]
+    return int(found.rows[0].expires)
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis7"], indirect=True)
+def test_the_list_does_not_keep_an_end_that_was_told_in_vain(workers: Workers, form: Form) -> None:
+    one, two = workers
+    stale = {name: form.do(one, "create_session", name, ttl=60) for name in ("ever", "fixed", "leased", "new", "loose")}
+    form.do(form.do(two, "get_session", "ever"), "set_ttl", 0)
+    form.do(stale["ever"], "append", "user", "x")
+    form.do(form.do(two, "get_session", "fixed"), "set_ttl", 600, sliding=False)
+    form.do(stale["fixed"], "append", "user", "x")
+    same = form.do(two, "get_session", "leased")
+    form.do(same, "set_ttl", 0)
+    lease = same.lease(60)
+    form.enter(lease)
+    with pytest.raises(LeaseHeld):
+        form.do(stale["leased"], "append", "user", "x")
+    form.leave(lease)
+    form.do(two, "delete_session", "new")
+    form.do(two, "create_session", "new")
+    with pytest.raises(SessionNotFound):
+        form.do(stale["new"], "append", "user", "x")
+    run(two.backend, must(keys.session("loose"), Drop()))
+    form.do(one.memory(), "append", "loose", "user", "x")
+    assert {name: listed_end(two, name) for name in stale if name != "fixed"} == dict.fromkeys(
+        ("ever", "leased", "new", "loose"), 0
+    )
+    assert listed_end(two, "fixed") > (time.time() + 500) * 1000
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis7"], indirect=True)
+def test_the_list_forgets_the_end_of_an_earlier_session(workers: Workers, form: Form) -> None:
+    """Its worker died between the delete and the list."""
+    one, two = workers
+    form.do(one, "create_session", "a", ttl=60)
+    form.do(two.memory(), "append", "b", "user", "x")
+    run(one.backend, must(REGISTRY, Touch(keys.session("b"), ttl=60_000)))
+    for name in ("a", "b"):
+        run(one.backend, must(keys.session(name), Drop()))
+        form.do(two.memory(), "append", name, "user", "x")
+        assert listed_end(one, name) == 0
 
 
 def test_an_id_that_is_used_again_is_new_in_the_list(workers: Workers, form: Form) -> None:
@@ -156,3 +215,97 @@ def test_a_worker_that_keeps_no_history_ends_what_others_could_undo(
     form.do(session, "append", "user", "d")
     form.do(session, "undo")
     assert form.texts(session) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_a_purge_does_not_wait_until_nobody_appends(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = workers[0].create_session("s", messages=["a", "b"])
+    session.insert(1, "user", "c")
+    other = workers[1].get_session("s")
+    begin, tries = editing.begin, []
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        found: Any = yield from begin(*args, **options)
+        if options == {"messages": False}:
+            session.append("user", "new")
+            tries.append(found)
+        return found
+
+    assert other is not None
+    monkeypatch.setattr(editing, "begin", meanwhile)
+    other.clear(purge=True)
+    assert ([message.text for message in session.messages], len(tries)) == (["new"], 1)
+    with pytest.raises(NothingToUndo):  # whatever was done before its end
+        session.undo()
+    session.append("user", "newer")
+    session.undo()
+    assert [message.text for message in other.messages] == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_a_purge_leaves_nothing_to_undo_that_relies_on_what_is_gone(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the order was another meanwhile, and is the same again."""
+    session = workers[0].create_session("s", messages=["a", "b"])
+    begin, orders = editing.begin, [["b", "a"], ["a", "b"]]
+
+    def meanwhile(*args: Any, **options: Any) -> Any:
+        found = yield from begin(*args, **options)
+        if options == {"messages": False}:
+            for texts in orders:
+                session.set_messages(texts)
+        return found
+
+    monkeypatch.setattr(editing, "begin", meanwhile)
+    session.clear(purge=True)
+    assert session.messages == []
+    for act in (session.undo, session.redo):
+        with pytest.raises(NothingToUndo):
+            act()
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+def test_what_was_stored_is_not_in_doubt_when_it_cannot_tidy_up(
+    workers: Workers, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = workers[0].create_session("s", messages=["a"])
+    other = workers[1].get_session("s")
+    trim, leases = editing._trim, list[Lease]()
+
+    def slowly(*args: Any) -> Any:
+        assert other is not None
+        leases.append(other.lease(60))
+        form.enter(leases[-1])
+        return (yield from trim(*args))
+
+    monkeypatch.setattr(editing, "_trim", slowly)
+    monkeypatch.setattr(editing, "TRIM", 1)
+    session.append("user", "b")
+    form.leave(leases[-1])
+    session.remove(0)
+    form.leave(leases[-1])
+    assert ([message.text for message in session.messages], len(leases)) == (["b"], 2)
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("form", ["sync"], indirect=True)
+@pytest.mark.parametrize("redo", [False, True])
+@pytest.mark.parametrize("write", [lambda own: own.append("user", "x"), lambda own: own.update(title="T")])
+def test_messages_go_with_the_history_that_needed_them(
+    write: Callable[[Session], Any], redo: bool, manager_on: Callable[..., SessionManager]
+) -> None:
+    one, two = manager_on(), manager_on(undo=0)
+    session = one.create_session("s", messages=["a" if redo else "violet", "b"])
+    session.remove(0)
+    if redo:
+        session.replace(0, "user", "violet")
+        session.undo()
+    own = two.get_session("s")
+    assert own is not None
+    write(own)
+    (rows,) = run(one.backend, must(keys.session("s"), Range(b"", None)))
+    assert not [key for key, value in rows if b"violet" in value]

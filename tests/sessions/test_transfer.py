@@ -283,14 +283,19 @@ def test_what_fails_half_way_leaves_no_trace(move: Move) -> None:
         if done > total / 2:
             raise RuntimeError("no more")
 
+    def unreachable(done: int, total: int) -> None:
+        raise ConnectionError("nobody looks at the progress")
+
     with pytest.raises(RuntimeError, match="no more"):
         move.do(move.there, "import_", move.file, progress=fail)
     move.file.write_bytes(old)
     files = sorted(move.file.parent.iterdir())
     with pytest.raises(RuntimeError, match="no more"):
         move.do(session, "export", move.file, progress=fail)
+    with pytest.raises(ConnectionError, match="nobody looks"):  # which is no trouble with the file
+        move.do(session, "export", move.file, progress=unreachable)
     for nowhere in (move.file.parent, move.file / "below", move.file.parent / "missing" / "file"):
-        with pytest.raises((errors.ConfigurationError, OSError)):
+        with pytest.raises(errors.ConfigurationError, match="cannot be written"):
             move.do(session, "export", nowhere)
     move.do(session, "delete")
     with pytest.raises(errors.SessionDeleted):
