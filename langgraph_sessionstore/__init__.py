@@ -10,7 +10,8 @@ The tour, from below:
 * `SessionManager` is the way in: `with SessionManager.from_url(url) as manager:` creates, lists and deletes sessions,
   and hands out a `Session` with its messages, summary, undo, usage and leases.
 * `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
-  `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`.
+  `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`. `SessionData` shows all
+  sessions as a store that is only read: `manager.data`.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 
 `open_backend(url)` is the way to the foundation; `testing.BackendContract` is what a backend of your own has to pass.
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .adapters.cache import SessionCache
 from .adapters.checkpointer import SessionCheckpointer
+from .adapters.data import SessionData
 from .adapters.store import SessionStore
 from .backends import open_backend
 from .backends.base import Backend
@@ -90,6 +92,7 @@ __all__ = [
     "SessionCache",
     "SessionChatHistory",
     "SessionCheckpointer",
+    "SessionData",
     "SessionDeleted",
     "SessionError",
     "SessionExists",

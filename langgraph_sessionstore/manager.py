@@ -16,6 +16,7 @@ from langgraph.store.base import IndexConfig, TTLConfig
 from . import keys, transfer
 from .adapters.cache import SessionCache
 from .adapters.checkpointer import CACHE_BYTES, SessionCheckpointer
+from .adapters.data import SessionData
 from .adapters.standing import opened
 from .adapters.store import SessionStore
 from .backends.base import Backend
@@ -94,6 +95,7 @@ class SessionManager(ManySessions):
             prices=as_prices(prices),
         )
         self._cache = SessionCache[Any](backend, serde=self._checkpointer.serde)
+        self._data = SessionData(self._checkpointer)
 
     @classmethod
     def from_url(
@@ -151,6 +153,11 @@ class SessionManager(ManySessions):
     def cache(self) -> SessionCache[Any]:
         """For graphs: `builder.compile(cache=manager.cache)`."""
         return self._cache
+
+    @property
+    def data(self) -> SessionData:
+        """All sessions as a read-only LangGraph store: `search(("sessions",))`, `get(("memory", id), "messages")`."""
+        return self._data
 
     def history(self, session_id: str) -> SessionChatHistory:
         """The messages of a session as LangChain's chat history; the session begins with the first message."""

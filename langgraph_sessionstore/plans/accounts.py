@@ -7,11 +7,12 @@ Rule 2: what was spent is spent, whoever's turn it is: a lease keeps no usage ou
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import codec, keys
 from ..errors import CorruptData, Unstorable
-from ..ops import Add, Conflict, Get, Op, Plan, Put, Range, must
+from ..ops import Add, Conflict, Get, Op, Plan, Put, Range, Row, must
 from ..usage import Metrics, Usage
 from .desk import Desk
 from .places import LAST_USAGE, USAGE
@@ -51,6 +52,11 @@ def read(desk: Desk) -> Plan[tuple[Metrics, Usage | None]]:
         desk.partition, Get(keys.TOMBSTONE), Get(keys.INCARNATION), Range(*USAGE), Get(LAST_USAGE)
     )
     desk.check(incarnation, tombstone)
+    return metrics(desk, rows), _last(desk, last)
+
+
+def metrics(desk: Desk, rows: Sequence[Row]) -> Metrics:
+    """What the rows of sums say."""
     sums: dict[tuple[str, str], dict[str, int]] = {}
     for key, value in rows:
         place = f"the usage at {key!r} in session {desk.session_id!r}"
@@ -60,7 +66,7 @@ def read(desk: Desk) -> Plan[tuple[Metrics, Usage | None]]:
             case _:
                 raise CorruptData(f"{place} is damaged")
     parts = {place: Spent(*(counts.get(name, 0) for name in _SUMS)).usage() for place, counts in sums.items()}
-    return Metrics(parts), _last(desk, last)
+    return Metrics(parts)
 
 
 def _last(desk: Desk, stored: bytes | None) -> Usage | None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import keys
-from ..ops import Entries, Page, Plan, Range, must
-from . import layout
+from ..ops import Entries, Get, Page, Plan, Range, Row, must
+from . import layout, records
 from .places import REGISTRY
 from .reading import Reading, exactly, read
+from .records import Stored
 from .tools import Tools
 
 PAGE = 100
@@ -71,14 +72,8 @@ def _range(ns: str, wanted: Wanted, after: Position | None, size: int) -> Range:
 def _of_all(
     tools: Tools, thread: str, wanted: Wanted, after: Position | None, size: int
 ) -> Plan[tuple[Reading, Position | None]]:
-    lo, hi = keys.below("i", wanted.checkpoint_id) if wanted.checkpoint_id else layout.INDEX
-    if wanted.before is not None:
-        hi = min(hi, keys.encode("i", wanted.before))
-    if after is not None:
-        hi = min(hi, layout.index(after.ns, after.id) if after.ns else keys.encode("i", after.id))
-    index = Range(lo, max(lo, hi), limit=size, reverse=True)
-    root = yield from read(tools, thread, _range("", wanted, after, size), also=[index])
-    names = [Position(*map(str, keys.decode(key)[1:])) for key, _ in root.also[0]]
+    root = yield from read(tools, thread, _range("", wanted, after, size), also=[_index(wanted, after, size)])
+    names = _names(root.also[0])
     own = {Position(stored.record.id, ""): stored for stored in root.found}
     if not names:
         return root, _end(list(own), size)
@@ -89,3 +84,31 @@ def _of_all(
         root.elements.setdefault(branch, {}).update(there)
     root.rows.update(others.rows)
     return root._replace(found=[found[name] for name in order if name in found]), _end(order, size)
+
+
+def _index(wanted: Wanted, after: Position | None, size: int) -> Range:
+    lo, hi = keys.below("i", wanted.checkpoint_id) if wanted.checkpoint_id else layout.INDEX
+    if wanted.before is not None:
+        hi = min(hi, keys.encode("i", wanted.before))
+    if after is not None:
+        hi = min(hi, layout.index(after.ns, after.id) if after.ns else keys.encode("i", after.id))
+    return Range(lo, max(lo, hi), limit=size, reverse=True)
+
+
+def _names(rows: Sequence[Row]) -> list[Position]:
+    return [Position(*map(str, keys.decode(key)[1:])) for key, _ in rows]
+
+
+def bare(thread: str, after: Position | None, size: int) -> Plan[tuple[bytes | None, list[Stored], Position | None]]:
+    """A page of the checkpoints of all namespaces without what they link to: of which incarnation, and what follows."""
+    partition, wanted = keys.session(thread), Wanted(None, None, None)
+    ranges = _range("", wanted, after, size), _index(wanted, after, size)
+    incarnation, rows, index = yield from must(partition, Get(keys.INCARNATION), *ranges)
+    found = {Position(layout.record_name(key)[1], ""): (key, row) for key, row in rows}
+    order = sorted([*found, *_names(index)], reverse=True)[:size]
+    others = [(name, layout.record(name.ns, name.id)) for name in order if name.ns]
+    if others:
+        incarnation, *more = yield from must(partition, Get(keys.INCARNATION), *(Get(key) for _, key in others))
+        found |= {name: (key, row) for (name, key), row in zip(others, more, strict=True) if row is not None}
+    stored = [records.unpack(*found[name], thread) for name in order if name in found]
+    return incarnation, stored, _end(order, size)

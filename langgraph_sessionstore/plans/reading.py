@@ -177,7 +177,7 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
     """The checkpoint as LangGraph takes it; everything in it is the caller's own."""
     record = stored.record
     place = f"checkpoint {record.id!r} of thread {thread!r}"
-    fields = _mapping(load_typed(tools.serde, record.fields, place), place)
+    fields = load_fields(tools, thread, stored)
     values = {}
     for channel, value in record.values.items():
         values[channel] = load_value(tools, value, reading.elements, f"channel {channel!r} of {place}")
@@ -205,6 +205,13 @@ def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> Che
             for write in writes_of(reading.rows, record.ns, record.id, thread)
         ],
     )
+
+
+def load_fields(tools: Tools, thread: Any, stored: Stored) -> dict[str, Any]:
+    """What a checkpoint says beside its channels and their versions."""
+    place = f"checkpoint {stored.record.id!r} of thread {thread!r}"
+    fields: dict[str, Any] = _mapping(load_typed(tools.serde, stored.record.fields, place), place)
+    return fields
 
 
 def load_metadata(tools: Tools, thread: Any, stored: Stored) -> CheckpointMetadata:

@@ -65,8 +65,12 @@ from .noted import touch_of
 from .places import BORN, DETAILS, LIFE, LOG, REGISTRY, UNDO
 from .tools import TRIES, Tools
 
-Orders = Literal["created", "updated"]
-_ORDERS: Mapping[str, Literal["created", "active"]] = {"created": "created", "updated": "active"}
+Orders = Literal["created", "updated", "name"]
+_ORDERS: Mapping[str, Literal["created", "active", "name"]] = {
+    "created": "created",
+    "updated": "active",
+    "name": "name",
+}
 LONG_GONE = 60_000  # milliseconds after which a session that is listed and not there will not begin any more
 
 
