@@ -29,11 +29,12 @@ from ..drive import arun, run
 from ..errors import ConfigurationError
 from ..ops import Plan
 from ..plans import browsing, showing
-from ..plans.browsing import Search, Wish
-from ..plans.entry import Life
-from ..plans.finding import Conditions
-from ..plans.showing import Namespace, together
-from ..session.common import Common
+from ..plans.browsing import Search
+from ..plans.desk import Desk
+from ..plans.finding import Conditions, Wish
+from ..plans.showing import Namespace
+from ..plans.together import together
+from ..session.common import CHANCE
 from .checkpointer import SessionCheckpointer
 
 
@@ -67,10 +68,10 @@ class SessionData(BaseStore):
             )
         self.backend = checkpointer.backend
         """Where all of it lies."""
-        self._common = Common(checkpointer, life=Life(), depth=0, stays=0, prices={})
+        self._checkpointer = checkpointer
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Read all of it. What is got by key travels together."""
+        """Read all of it together."""
         return run(self.backend, self._batch(list(ops)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
@@ -177,22 +178,20 @@ class SessionData(BaseStore):
         if any(isinstance(op, PutOp) for op in ops):
             raise ConfigurationError(_READ_ONLY)
         plans = [self._plan(op) for op in ops]  # what is asked is looked at before anything is read
-        gets = [plan for plan, op in zip(plans, ops, strict=True) if isinstance(op, GetOp)]
-        got = iter((yield from together(gets)))
         results: list[Result] = []
-        for plan, op in zip(plans, ops, strict=True):
+        for op, found in zip(ops, (yield from together(plans)), strict=True):
             if isinstance(op, GetOp):
-                item = next(got)
-                results.append(Item(**item._asdict()) if item else None)
+                results.append(Item(**found._asdict()) if found else None)
             elif isinstance(op, SearchOp):
-                results.append([SearchItem(**item._asdict()) for item in (yield from plan)])
+                results.append([SearchItem(**item._asdict()) for item in found])
             else:
-                results.append((yield from plan))
+                results.append(found)
         return results
 
     def _plan(self, op: Op) -> Plan[Any]:
         """The plan of one operation, or the error that it cannot be done."""
-        desk = self._common.desk("")  # the plans turn to the sessions that they find
+        tools, writer = self._checkpointer.tools(), self._checkpointer.writer
+        desk = Desk(tools, CHANCE, writer, "", 0)  # the plans turn to the sessions that they find
         if isinstance(op, GetOp):
             if not isinstance(op.key, str):
                 raise ConfigurationError(f"the key of an item is text, not {type(op.key).__name__}")

@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any
 
 from .. import keys
-from ..errors import ConfigurationError
 from ..ops import Batch, Call, Count, Plan, must_all
 from . import filters, layout, sessions
 from .desk import Desk
-from .finding import Conditions
+from .finding import Conditions, Wish
 from .sessions import Found
-from .showing import ROOTS, Load, Namespace, Part, Read, Shown, described, look_at, shown, together
+from .showing import ROOTS, Load, Namespace, Part, Read, Shown, described, look_at, shown
+from .together import together
 
 PAGE = 50
 """Sessions that are looked at in one trip, at the most."""
@@ -142,30 +142,3 @@ class Walk:
         )
         self._after, self.over = page.cursor, not page.cursor
         return page.found
-
-
-class Wish:
-    """What is still to be passed over, and to be found."""
-
-    def __init__(self, offset: int, limit: int) -> None:
-        for number, what in ((offset, "offset"), (limit, "limit")):
-            if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-                raise ConfigurationError(f"{what} is a whole number from 0 on, not {number!r:.80}")
-        self._offset = offset
-        self._limit = limit
-
-    @property
-    def left(self) -> int:
-        return self._offset + self._limit
-
-    @property
-    def done(self) -> bool:
-        return self._limit == 0
-
-    def wants(self) -> bool:
-        """Whether the next one that fits is wanted, or passed over."""
-        if self._offset:
-            self._offset -= 1
-            return False
-        self._limit -= 1
-        return True

@@ -301,11 +301,15 @@ def unlist(partitions: Sequence[bytes]) -> Plan[None]:
     if not partitions:
         return
     yield from must(REGISTRY, *map(Forget, partitions))
-    look = Get(keys.INCARNATION), Get(keys.TOMBSTONE)
+    look = Get(keys.INCARNATION), Get(keys.TOMBSTONE), Get(LIFE)
     found = yield from must_all([Call(partition, Batch(*look)) for partition in partitions])
-    back = [name for name, (there, tombstone) in zip(partitions, found, strict=True) if there and tombstone is None]
+    back = [
+        touch_of(name, None, unpack_life(life, "").ttl or None)
+        for name, (there, tombstone, life) in zip(partitions, found, strict=True)
+        if there and tombstone is None
+    ]
     if back:
-        yield from must(REGISTRY, *map(Touch, back))
+        yield from must(REGISTRY, *back)
 
 
 def afterwards(plan: Plan[T]) -> Plan[T]:

@@ -57,6 +57,11 @@ class Wish:
         self.limit = limit
 
     @property
+    def left(self) -> int:
+        """How many that fit are to be looked at."""
+        return self.offset + self.limit
+
+    @property
     def done(self) -> bool:
         return self.limit == 0
 
@@ -114,7 +119,7 @@ class Search:
         return self._found
 
     def _size(self) -> int:
-        return self._pace if self._wanted else min(self._pace, self._wish.offset + self._wish.limit)
+        return self._pace if self._wanted else min(self._pace, self._wish.left)
 
     def _all_of(self, place: Place, page: Sequence[Any] | None = None, size: int = 0) -> Plan[None]:
         """Look at all items of a place, as long as more are wanted; its first page may be there already."""

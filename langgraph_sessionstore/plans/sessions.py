@@ -61,7 +61,6 @@ from .entry import (
     was_listed,
 )
 from .layout import VERSION
-from .noted import touch_of
 from .places import BORN, DETAILS, LIFE, LOG, REGISTRY, UNDO
 from .tools import TRIES, Tools
 
@@ -335,4 +334,4 @@ def set_life(desk: Desk, life: Life) -> Plan[None]:
     entry = desk.entry()
     outcome = yield from entry.send((), ops, op_id=desk.chance.new_id())
     assert not isinstance(outcome, Conflict)
-    yield from afterwards(must(REGISTRY, touch_of(desk.partition, None, life.ttl)))
+    yield from afterwards(must(REGISTRY, Touch(desk.partition, expires=outcome[-1] or 0)))  # the very same moment

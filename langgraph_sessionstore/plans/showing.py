@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from typing import Any, NamedTuple
 
 from langchain_core.messages import messages_to_dict
@@ -27,13 +26,14 @@ from pydantic_core import to_jsonable_python
 from .. import keys
 from ..errors import SessionDeleted
 from ..info import SessionInfo
-from ..ops import Calls, Get, Plan, Range, Row, must
+from ..ops import Get, Plan, Range, Row, must
 from . import accounts, contents, layout, listing, places, reading, records, sessions
 from .desk import Desk
 from .details import unpack_summary
 from .listing import Position
 from .places import SUMMARY, USAGE
 from .sessions import Found
+from .together import together
 
 Namespace = tuple[str, ...]
 Load = Callable[[], dict[str, Any]]
@@ -170,27 +170,6 @@ def look_at(desk: Desk, session_id: str, read: Read, key: str | None, size: int)
     found, part = yield from together([sessions.describe(desk.tools, session_id), plan])
     same = found is not None and found.incarnation == part.incarnation
     return (found, part) if same else (None, Part(None, {}))
-
-
-def together(plans: Sequence[Plan[Any]]) -> Plan[list[Any]]:
-    """What comes of several plans that only read. They are driven side by side: a step of all of them is one trip."""
-    results: list[Any] = [None] * len(plans)
-    answers: dict[int, Any] = dict.fromkeys(range(len(plans)))
-    try:
-        while True:
-            asked: dict[int, Calls] = {}
-            for number, answer in answers.items():
-                try:
-                    asked[number] = plans[number].send(answer)
-                except StopIteration as stop:
-                    results[number] = stop.value
-            if not asked:
-                return results
-            outcomes = iter((yield Calls([call for each in asked.values() for call in each.calls])))
-            answers = {number: list(islice(outcomes, len(each.calls))) for number, each in asked.items()}
-    finally:
-        for plan in plans:
-            plan.close()
 
 
 def shown(namespace: Namespace, info: SessionInfo, key: str, value: dict[str, Any]) -> Shown:

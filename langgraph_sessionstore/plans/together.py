@@ -7,6 +7,7 @@ that read, or that may stop anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from ..ops import Calls, Plan
@@ -16,18 +17,20 @@ def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:
     """Do these plans side by side; their results."""
     plans = list(plans)
     results: list[Any] = [None] * len(plans)
-    waiting: dict[int, Calls] = {}
     replies: dict[int, Any] = dict.fromkeys(range(len(plans)))
-    while replies:
-        for number, reply in replies.items():
-            try:
-                waiting[number] = plans[number].send(reply)
-            except StopIteration as stop:
-                results[number] = stop.value
-        replies = {}
-        if waiting:
-            outcomes = iter((yield Calls([call for request in waiting.values() for call in request.calls])))
-            for number, request in waiting.items():
-                replies[number] = [next(outcomes) for _ in request.calls]
-            waiting = {}
-    return results
+    try:
+        while replies:
+            asked: dict[int, Calls] = {}
+            for number, reply in replies.items():
+                try:
+                    asked[number] = plans[number].send(reply)
+                except StopIteration as stop:
+                    results[number] = stop.value
+            replies = {}
+            if asked:
+                outcomes = iter((yield Calls([call for request in asked.values() for call in request.calls])))
+                replies = {number: list(islice(outcomes, len(request.calls))) for number, request in asked.items()}
+        return results
+    finally:
+        for plan in plans:
+            plan.close()

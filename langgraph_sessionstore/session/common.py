@@ -47,7 +47,7 @@ class Common:
         self.depth = depth
         self.stays = stays
         self.prices = prices
-        self.chance = Chance(now, _new_id, _new_checkpoint)
+        self.chance = CHANCE
 
     def desk(self, session_id: str, incarnation: bytes | None = None, lease: bytes = b"") -> Desk:
         """What plans need to work on one session."""
@@ -89,6 +89,9 @@ def _new_checkpoint(after: str | None, step: int) -> tuple[str, str]:
     moment = time.time_ns() // 1000
     seconds, micros = divmod(moment, 1_000_000)
     return new, f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}+00:00"
+
+
+CHANCE = Chance(now, _new_id, _new_checkpoint)
 
 
 class Handle:
