@@ -28,7 +28,7 @@ from langgraph.store.base import (
 from ..errors import BackendError, ConfigurationError
 from ..ops import Plan
 from ..plans import filters, finding, items
-from ..plans.items import TEXTS, VECTORS, Address, Namespace, Stored, located, place_of
+from ..plans.items import TEXTS, VECTORS, Address, Hit, Namespace, Stored, located, place_of
 from ..plans.keeping import Change, Scribe, write
 from ..plans.together import together
 
@@ -146,9 +146,9 @@ class Errand:
                 results.append(None if item is None else Item(**self._fields(item)))
                 used += [item] if item is not None and op.refresh_ttl else []
             elif isinstance(op, SearchOp):
-                pairs = [each if isinstance(each, tuple) and len(each) == 2 else (each, None) for each in next(found)]
-                results.append([SearchItem(**self._fields(item), score=score) for item, score in pairs])
-                used += [item for item, _ in pairs] if op.refresh_ttl else []
+                hits: list[Hit] = next(found)
+                results.append([SearchItem(**self._fields(item), score=score) for item, score in hits])
+                used += [item for item, _ in hits] if op.refresh_ttl else []
             else:
                 results.append(next(found) if isinstance(op, ListNamespacesOp) else None)
         return results, used

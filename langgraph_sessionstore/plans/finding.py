@@ -23,6 +23,7 @@ from .items import (
     END,
     SESSION_NAMESPACE,
     STORE,
+    Hit,
     Namespace,
     Place,
     Stored,
@@ -85,11 +86,11 @@ class Search:
         self._wanted = wanted
         self._wish = Wish(offset, limit)
         self._now = now
-        self._found: list[Stored] = []
+        self._found: list[Hit] = []
         self._pace = _FEW if wanted else _ITEMS
         """How many items to fetch at once; less when they are large."""
 
-    def run(self, prefix: Namespace) -> Plan[list[Stored]]:
+    def run(self, prefix: Namespace) -> Plan[list[Hit]]:
         """What is in the namespaces that begin so."""
         if prefix[:1] == (SESSION_NAMESPACE,):
             yield from self._all_of(place_of(prefix))
@@ -141,9 +142,9 @@ class Search:
     def _look(self, read: Callable[[], Stored]) -> None:
         if not self._wanted:
             if self._wish.wants():
-                self._found.append(read())
+                self._found.append(Hit(read()))
         elif filters.fits((item := read()).value, self._wanted) and self._wish.wants():
-            self._found.append(item)
+            self._found.append(Hit(item))
 
 
 def pace(many: int, size: int) -> int:

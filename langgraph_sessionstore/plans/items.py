@@ -57,6 +57,13 @@ class Stored(NamedTuple):
     end: End | None = None
 
 
+class Hit(NamedTuple):
+    """An item that a search has found, and how near it came; None: that was not asked, or it has no vectors."""
+
+    item: Stored
+    score: float | None = None
+
+
 Reader = Callable[[], Stored]
 
 

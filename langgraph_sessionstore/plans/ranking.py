@@ -24,7 +24,7 @@ from .. import keys
 from ..ops import Batch, Call, Entries, Page, Plan, must_all
 from . import filters
 from .finding import Wish, pace
-from .items import SESSION_NAMESPACE, STORE, Place, Stored, Where, fetch, namespace_of, place_of
+from .items import SESSION_NAMESPACE, STORE, Hit, Place, Where, fetch, namespace_of, place_of
 from .together import together
 from .vectors import Known, Matrix, Vectors
 
@@ -32,13 +32,6 @@ _NAMES = 200
 """Namespaces that are looked at in one trip."""
 _FEW = 32
 """Items that are fetched at first, when a filter may pass over them."""
-
-
-class Ranked(NamedTuple):
-    """An item, and how near it came; None: it has no vectors."""
-
-    item: Stored
-    score: float | None
 
 
 class _Candidate(NamedTuple):
@@ -74,7 +67,7 @@ class Ranking:
         self._fetched: dict[tuple[bytes, Where], Sequence[Any]] = {}
         """Rows that were fetched before they were asked for."""
 
-    def run(self, prefix: tuple[str, ...]) -> Plan[list[Ranked]]:
+    def run(self, prefix: tuple[str, ...]) -> Plan[list[Hit]]:
         """What is in the namespaces that begin so, the nearest first."""
         ranked: list[Iterator[_Candidate]] = []
         in_session = prefix[:1] == (SESSION_NAMESPACE,)
@@ -117,9 +110,9 @@ class Ranking:
         best = _in_order(place, 0, known.items, known.best(self._query))
         return [each.where for each in islice(best, self._pace)]
 
-    def _pick(self, candidates: Iterator[_Candidate]) -> Plan[list[Ranked]]:
+    def _pick(self, candidates: Iterator[_Candidate]) -> Plan[list[Hit]]:
         """Look at items in their order, as long as more are wanted."""
-        found: list[Ranked] = []
+        found: list[Hit] = []
         while not self._wish.done:
             some = list(islice(candidates, self._pace))
             if not some:
@@ -134,7 +127,7 @@ class Ranking:
                     continue
                 item = read()
                 if filters.fits(item.value, self._wanted) and self._wish.wants():
-                    found.append(Ranked(item, None if each.distance == float("inf") else -each.distance))
+                    found.append(Hit(item, None if each.distance == float("inf") else -each.distance))
             self._pace = pace(self._pace, size)
         return found
 
