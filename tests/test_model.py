@@ -94,7 +94,7 @@ registry_ops: st.SearchStrategy[Op] = st.one_of(
         Touch, name, st.integers(10**12, 10**12 + 9), st.sampled_from([None, 0, 5, LATER]), st.none(),
         st.sampled_from([(), tuple(RUNS), (RUNS[1],)]), st.booleans(),
     ),
-    st.builds(Forget, name),
+    st.builds(Forget, name, st.none() | st.integers(10**12, 10**12 + 9)),
     st.builds(
         Page, st.sampled_from(["created", "active", "name"]), st.just(b""), after, st.integers(1, 5), st.booleans(),
     ),

@@ -35,12 +35,16 @@ class Embedder:
             raise ConfigurationError(f"dims is the number of dimensions of the vectors, not {dims!r:.80}")
         self.dims = dims
         self.vectors = Vectors(dims, limit)
+        if not isinstance(index["embed"], (Embeddings, str)) and not callable(index["embed"]):
+            raise ConfigurationError(
+                f"embed is a LangChain Embeddings, a function or the name of a model, not {index['embed']!r:.80}"
+            )
         try:
             self.embeddings: Embeddings = ensure_embeddings(index["embed"])
         except (ValueError, ImportError) as exc:
             raise ConfigurationError(f"embed={index['embed']!r:.80} cannot be used: {exc}") from exc
-        self._paths = _paths(["$"] if fields is None else fields)
-        self._model = blake2b(_name_of(self.embeddings).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        self._paths = _paths(fields or ["$"])
+        self._model = blake2b(_name_of(self.embeddings, dims).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
     def texts(self, value: Mapping[str, Any], index: Any) -> list[str]:
         """What is embedded of a value; `index` are the paths to take instead of those of the store, or False."""
@@ -49,7 +53,7 @@ class Embedder:
         paths = self._paths if index is None else _paths(index)
         try:
             found = [text for path in paths for text in get_text_at_path(value, path)]
-        except (TypeError, ValueError) as exc:
+        except (TypeError, ValueError, RecursionError) as exc:
             raise ConfigurationError(
                 f"a value cannot be embedded as it is ({exc}): name the fields that hold text in 'fields' or `index=`, "
                 "or put it with index=False"
@@ -81,9 +85,13 @@ class Embedder:
         return [unit(vector) for vector in self._checked(asked, len(asked))]
 
     def _checked(self, made: Any, count: int) -> list[Matrix]:
-        if len(made) != count:
-            raise ConfigurationError(f"the embedding gave {len(made)} vectors for {count} texts")
-        vectors = [np.asarray(vector, dtype=np.float32) for vector in made]
+        try:
+            with np.errstate(over="ignore"):
+                vectors = [np.asarray(vector, dtype=np.float32) for vector in made]
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"the embedding gave no vectors of numbers, but {made!r:.80}") from exc
+        if len(vectors) != count:
+            raise ConfigurationError(f"the embedding gave {len(vectors)} vectors for {count} texts")
         for vector in vectors:
             if vector.shape != (self.dims,):
                 raise ConfigurationError(
@@ -100,10 +108,10 @@ def _paths(fields: Any) -> list[str | list[str]]:
     return [field if field == "$" else tokenize_path(field) for field in fields]
 
 
-def _name_of(embeddings: Embeddings) -> str:
+def _name_of(embeddings: Embeddings, dims: int) -> str:
     """What tells one model from another, as far as it can be seen."""
     made = getattr(embeddings, "func", None) or getattr(embeddings, "afunc", None) or type(embeddings)
     name = f"{getattr(made, '__module__', '')}.{getattr(made, '__qualname__', type(made).__qualname__)}"
     told = ("model", "model_name", "model_id", "deployment", "dimensions")
     parts = [getattr(embeddings, each, None) for each in told]
-    return repr([name, *[part for part in parts if isinstance(part, (str, int))]])
+    return repr([name, dims, *[part for part in parts if isinstance(part, (str, int))]])

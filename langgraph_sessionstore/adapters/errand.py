@@ -58,6 +58,11 @@ class Errand:
         self._missing: list[bytes] = []
         for op in ops:
             self._check(op)
+        # as they are now: what a caller changes while texts are embedded does not count
+        self._values = {
+            address: None if op.value is None else items.pack_value(serde, op.value)
+            for address, op in self._puts.items()
+        }
 
     def _check(self, op: Op) -> None:
         """Refuse what cannot be done, and note what is to be written and embedded."""
@@ -122,7 +127,7 @@ class Errand:
         yield from _live_on(used, now)
         if self._puts:
             changes = {address: self._change(address, op) for address, op in self._puts.items()}
-            yield from write(self._serde, self._scribe, changes)
+            yield from write(self._scribe, changes)
         return results
 
     def _look_for(self, op: SearchOp | ListNamespacesOp, now: int) -> Plan[Any]:
@@ -154,11 +159,12 @@ class Errand:
         return results, used
 
     def _change(self, address: Address, op: PutOp) -> Change:
-        if op.value is None:
+        value = self._values[address]
+        if value is None:
             return Change(None)
         texts = self._texts.get(address, {})
         vectors = b"".join(self._vectors[digest].astype("<f4").tobytes() for digest in texts)
-        return Change(op.value, None if op.ttl is None else max(1, round(op.ttl * 60_000)), b"".join(texts), vectors)
+        return Change(value, None if op.ttl is None else max(1, round(op.ttl * 60_000)), b"".join(texts), vectors)
 
     # -- what callers say
 

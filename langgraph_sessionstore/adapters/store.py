@@ -162,7 +162,7 @@ def embedder_of(index: IndexConfig, limit: int) -> Embedder:
         if exc.name != "numpy":
             raise
         raise MissingExtra(
-            "searching by meaning needs numpy: pip install 'langgraph-sessionstore[vectors]', or leave out index="
+            'an index needs the package "numpy": python -m pip install "langgraph-sessionstore[vectors]"'
         ) from exc
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ConfigurationError(f"vector_bytes is a number of bytes from 0 on, not {limit!r:.80}")
@@ -177,6 +177,8 @@ def checked_ttl(ttl: TTLConfig | None) -> TTLConfig | None:
     if not isinstance(ttl, dict) or set(ttl) - known:
         given = sorted(map(str, ttl)) if isinstance(ttl, dict) else ttl
         raise ConfigurationError(f"ttl may have {', '.join(sorted(known))}, not {given!r:.80}")
+    if not isinstance(ttl.get("refresh_on_read", True), bool):
+        raise ConfigurationError(f"refresh_on_read is True or False, not {ttl['refresh_on_read']!r:.80}")
     for name in ("default_ttl", "sweep_interval_minutes"):
         if ttl.get(name) is not None:
             _minutes(ttl[name], name)

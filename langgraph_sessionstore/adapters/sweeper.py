@@ -6,10 +6,18 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from ..errors import BackendClosed, SessionStoreError
+from ..forks import Lock
 
 _LOG = logging.getLogger(__name__)
+
+
+class _Running(NamedTuple):
+    thread: threading.Thread
+    stop: threading.Event
+    process: int
 
 
 class Sweeper:
@@ -17,42 +25,41 @@ class Sweeper:
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
-        self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        self._process = 0
+        self._lock = Lock()
+        self._running: _Running | None = None
 
     @property
     def running(self) -> bool:
-        """Whether there is a thread."""
-        return self._thread is not None
+        """Whether there is a thread that was not told to stop. A forked child has none of its parent's."""
+        now = self._running
+        return now is not None and now.process == os.getpid() and now.thread.is_alive() and not now.stop.is_set()
 
     def start(self, seconds: float) -> None:
-        """Begin, unless it has begun. A forked child has no threads, and begins its own."""
-        if self._thread is not None and self._thread.is_alive() and self._process == os.getpid():
-            return
-        self._stop, self._process = threading.Event(), os.getpid()
-        self._thread = threading.Thread(
-            target=self._loop, args=(self._stop, seconds), name="sessionstore-sweeper", daemon=True
-        )
-        self._thread.start()
+        """Begin, unless it has begun."""
+        with self._lock:
+            if self.running:
+                return
+            stop, pause = threading.Event(), min(seconds, threading.TIMEOUT_MAX)
+            thread = threading.Thread(target=self._loop, args=(stop, pause), name="sessionstore-sweeper", daemon=True)
+            self._running = _Running(thread, stop, os.getpid())
+            thread.start()
 
     def stop(self, timeout: float | None = None) -> bool:
         """Stop it, and wait for so many seconds; whether it has stopped."""
-        thread, self._thread = self._thread, None
-        if thread is None or self._process != os.getpid():
+        now = self._running
+        if now is None or now.process != os.getpid():
             return True
-        self._stop.set()
-        if thread is not threading.current_thread():
-            thread.join(timeout)
-        if thread.is_alive():
-            self._thread = thread
-        return not thread.is_alive()
+        now.stop.set()
+        if now.thread is not threading.current_thread():
+            now.thread.join(timeout)
+        return not now.thread.is_alive()
 
-    def _loop(self, stop: threading.Event, seconds: float) -> None:
-        while not stop.wait(seconds):
+    def _loop(self, stop: threading.Event, pause: float) -> None:
+        while not stop.wait(pause):
             try:
                 self._work()
             except BackendClosed:
                 return
-            except SessionStoreError as exc:
-                _LOG.warning("what has ended could not be taken away: %s", exc)
+            except Exception as exc:
+                unexpected = not isinstance(exc, SessionStoreError)
+                _LOG.warning("what has ended could not be taken away: %s", exc, exc_info=unexpected)

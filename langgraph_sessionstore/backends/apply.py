@@ -208,8 +208,8 @@ def _write(rows: Rows, op: Op, now: int) -> Any:
             return _lease(rows, token, ttl, now)
         case Touch():
             registry.touch(rows, op, now)
-        case Forget(name):
-            registry.forget(rows, name)
+        case Forget(name, active):
+            registry.forget(rows, name, active)
     return None
 
 

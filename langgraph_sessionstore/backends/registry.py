@@ -53,9 +53,11 @@ def touch(rows: Rows, op: Touch, now: int) -> None:
         rows.put(b"t" + name + b"\x01" + run, b"")
 
 
-def forget(rows: Rows, name: bytes) -> int:
-    """Take `name` from every list; how many runs it had."""
+def forget(rows: Rows, name: bytes, active: int | None = None) -> int:
+    """Take `name` from every list, if this was its last activity; how many runs it had."""
     entry = _entry(rows, name)
+    if active is not None and entry and entry.active != active:
+        return 0
     if entry:
         for key in index(entry):
             rows.delete(key)

@@ -168,9 +168,13 @@ class Touch(NamedTuple):
 
 
 class Forget(NamedTuple):
-    """Take `name` from the list with all that was noted of it. Replies None."""
+    """Take `name` from the list with all that was noted of it. Replies None.
+
+    With `active`, if that was its last activity: one that is touched meanwhile stays.
+    """
 
     name: bytes
+    active: int | None = None
 
 
 class Page(NamedTuple):

@@ -22,7 +22,7 @@ from ..errors import CorruptData, DataError
 from ..ops import (
     Batch,
     Call,
-    Drop,
+    Delete,
     Entries,
     Get,
     Op,
@@ -33,7 +33,7 @@ from ..ops import (
     must,
     must_all,
 )
-from .ending import TAKEN, End, Ended, shared, take
+from .ending import TAKEN, End, Ended, take
 from .entry import afterwards
 from .shelves import Shelves
 from .tools import pack_typed, unpack_typed
@@ -42,6 +42,7 @@ _LOG = logging.getLogger(__name__)
 CACHE = keys.registry("cache")
 """The list of all namespaces of caches."""
 _PAGE = 100
+_NEVER = 1 << 60
 
 Namespace = tuple[str, ...]
 Address = tuple[Namespace, str]
@@ -92,27 +93,33 @@ def write(
             continue
         ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=TAKEN)])
         ops.append(Put(keys.encode(0, key), codec.pack([ends, typed])))
-        ops += [Put(keys.encode(1, shared(ends, ends - now), key), b"")] if ends else []
+        ops += [Put(keys.encode(1, _hint(ends, now), key), b"")] if ends else []
     replies = yield from shelves.write(batches)
-    for name, (_, ended, *_) in zip(batches, replies, strict=True):
+    for name, (ended, *_) in zip(batches, replies, strict=True):
         if ended:
             yield from afterwards(_sweep(name, [key for key, _ in ended], now))
 
 
+def _hint(ends: int, now: int) -> int:
+    """A moment not before this one, which entries that are set again and again share."""
+    step = max(1, (ends - now) // 8)
+    return -(-ends // step) * step
+
+
 def _sweep(name: bytes, hints: Sequence[bytes], now: int) -> Plan[None]:
-    """Take entries that have ended, if they have not been set again."""
+    """Take entries that have ended, if they have not been set again: then they have another hint."""
     ended = []
     for hint in hints:
         row = keys.encode(0, *keys.decode(hint)[2:])
-        ended.append(Ended(hint, row, [row]))
+        ended.append(Ended(hint, row, [Delete(row)], lambda end: b""))
     yield from take(name, ended, now, _end_of)
 
 
-def _end_of(stored: bytes) -> End | None:
+def _end_of(stored: bytes) -> End:
     try:
         ends = codec.unpack(stored, "an entry of the cache")[0]
         if type(ends) is int and ends >= 0:
-            return End(0, ends) if ends else None
+            return End(0, ends or _NEVER)
     except (DataError, LookupError, TypeError):
         pass
     return End(0, 0)  # nobody can read it
@@ -121,20 +128,15 @@ def _end_of(stored: bytes) -> End | None:
 def clear(shelves: Shelves, namespaces: Sequence[Namespace] | None) -> Plan[None]:
     """Take all entries of these namespaces; None: of all."""
     if namespaces is not None:
-        yield from _drop(shelves, [_name(namespace) for namespace in namespaces])
+        yield from shelves.drop([_name(namespace) for namespace in namespaces])
         return
     cursor = b""
     while True:
         (page,) = yield from must(CACHE, Page("name", after=cursor, limit=_PAGE))
         entries: Entries = page
-        yield from _drop(shelves, [entry.name for entry in entries.rows])
+        yield from shelves.drop([entry.name for entry in entries.rows])
         if not (cursor := entries.cursor):
             return
-
-
-def _drop(shelves: Shelves, names: Sequence[bytes]) -> Plan[None]:
-    yield from must_all([Call(name, Batch(Drop())) for name in names])
-    yield from shelves.unlist(names)
 
 
 def _name(namespace: Namespace) -> bytes:

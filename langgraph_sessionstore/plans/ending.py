@@ -1,8 +1,8 @@
 """Rows that live for a time: when they end, and taking away what has ended.
 
 Rule 1: what has ended is not there for a reader, whether or not it was taken away.
-Rule 2: a hint beside it lies in the order of the ends. It may be one too many, for something that has been used since,
-        and is never one too few; so what is taken away is looked at first.
+Rule 2: a hint beside it lies in the order of the ends, or a little before. There may be one too many, of an end that
+        was moved since, and never one too few; so what a hint names is looked at first.
 Rule 3: whoever writes takes along some of what has ended.
 """
 
@@ -31,8 +31,8 @@ class End(NamedTuple):
         return codec.pack([self.ttl, self.at])
 
     def hint(self) -> int:
-        """A moment at or soon after the end, which those share that are used again and again."""
-        return shared(self.at, self.ttl)
+        """A moment at or soon before the end, which those share that are used again and again."""
+        return self.at - self.at % max(1, self.ttl // 64)
 
     def moved(self, now: int) -> End | None:
         """The end after a use; None while it is late enough as it is. A little late, so that not every use writes."""
@@ -50,38 +50,35 @@ def unpack_end(stored: bytes | None, where: str) -> End | None:
 
 
 def end_of(stored: bytes) -> End | None:
-    """The same for those who tidy up: what is damaged is left for those who read it."""
+    """The same for those who tidy up: what cannot be read (None) is left for those who read it."""
     try:
         return unpack_end(stored, "something")
     except DataError:
         return None
 
 
-def shared(at: int, ttl: int) -> int:
-    """The end, rounded up to a sixteenth of the time."""
-    step = max(1, ttl // 16)
-    return -(-at // step) * step
-
-
 class Ended(NamedTuple):
-    """What a hint names: the row that tells its end, and what goes with it."""
+    """What a hint names: the row that tells its end, what takes it away, and where the hint for an end belongs."""
 
     hint: bytes
     row: bytes
-    rows: Sequence[bytes]
+    ops: Sequence[Op]
+    hint_of: Callable[[End], bytes]
 
 
 def take(
     partition: bytes, ended: Sequence[Ended], now: int, end_of: Callable[[bytes], End | None] = end_of
 ) -> Plan[int]:
-    """Take away what has ended, unless it has been used meanwhile; how much that was."""
+    """Take away what has ended, and hints that are out of date; how much has ended."""
     stored = yield from must(partition, *[Get(each.row) for each in ended])
-    batches, over = [], []
+    calls, over = [], []
     for each, value in zip(ended, stored, strict=True):
         end = None if value is None else end_of(value)
-        over.append(end is not None and end.at <= now)
-        rows = each.rows if over[-1] else ()
-        ops: list[Op] = [Expect(each.row, False if value is None else etag(value)), *map(Delete, rows)]
-        batches.append(Batch(*ops, Delete(each.hint)))
-    outcomes = yield Calls([Call(partition, batch) for batch in batches])
+        is_over = end is not None and end.at <= now
+        if not is_over and value is not None and (end is None or each.hint_of(end) == each.hint):
+            continue  # it is still needed
+        same = Expect(each.row, False if value is None else etag(value))
+        calls.append(Call(partition, Batch(same, *(each.ops if is_over else ()), Delete(each.hint))))
+        over.append(is_over)
+    outcomes = (yield Calls(calls)) if calls else ()
     return sum(one and not isinstance(outcome, Conflict) for one, outcome in zip(over, outcomes, strict=True))

@@ -42,7 +42,7 @@ _FEW = 16
 _BYTES = 1 << 18
 """So large may a page be before the next one is made smaller."""
 _AT_ONCE = 16
-"""Namespaces whose items are fetched in one trip, at the most."""
+"""Namespaces whose items are fetched in one trip at first; more when they are small."""
 _NAMES = 200
 """Namespaces that are looked at in one trip."""
 
@@ -89,6 +89,9 @@ class Search:
         self._found: list[Hit] = []
         self._pace = _FEW if wanted else _ITEMS
         """How many items to fetch at once; less when they are large."""
+        self._many = _AT_ONCE
+        self._sparse = bool(wanted)
+        """Whether more have to be looked at than are found."""
 
     def run(self, prefix: Namespace) -> Plan[list[Hit]]:
         """What is in the namespaces that begin so."""
@@ -107,10 +110,14 @@ class Search:
             names = [namespace_of(entry.name) for entry in entries.rows]
             places = [place_of(name) for name in names if name != prefix]
             while places and not self._wish.done:
-                size, many = self._size(), max(1, min(_AT_ONCE, self._pace))
+                many = self._many if self._sparse else min(self._many, self._wish.left)
                 some, places = places[:many], places[many:]
-                outcomes = yield from must_all(
-                    [Call(place.partition, Batch(*place.page(None, size))) for place in some]
+                size = min(_FEW, self._pace) if self._sparse else self._size()
+                asked = [Call(place.partition, Batch(*place.page(None, size))) for place in some]
+                outcomes = yield from must_all(asked)
+                large = sum(len(value) for page in outcomes for _, value in page[0])
+                self._many = max(
+                    1, min(_NAMES, self._many * (2 if large < _BYTES else 1) * _BYTES // max(_BYTES, large))
                 )
                 for place, page in zip(some, outcomes, strict=True):
                     yield from self._all_of(place, page, size)
@@ -120,7 +127,7 @@ class Search:
         return self._found
 
     def _size(self) -> int:
-        return self._pace if self._wanted else min(self._pace, self._wish.left)
+        return self._pace if self._sparse else min(self._pace, self._wish.left)
 
     def _all_of(self, place: Place, page: Sequence[Any] | None = None, size: int = 0) -> Plan[None]:
         """Look at all items of a place, as long as more are wanted; its first page may be there already."""
@@ -135,6 +142,8 @@ class Search:
                     return
                 if read is not None:
                     self._look(read)
+                else:
+                    self._sparse = True
             if len(page[0]) < size:
                 return
             page = None

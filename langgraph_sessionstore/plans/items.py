@@ -139,14 +139,16 @@ class Place(NamedTuple):
         """What reads the rows of one item that `reader` takes."""
         return [Get(self.row(kind, where)) for kind in (VALUE, CREATED, END)]
 
-    def past(self, now: int, limit: int) -> Op:
-        """What reads hints for items that have ended."""
-        return Range(keys.encode(*self.head, HINT), keys.encode(*self.head, HINT, now + 1), limit=limit)
+    def past(self, now: int, limit: int, after: bytes | None = None) -> Op:
+        """What reads hints for items that have ended, or soon will; from the first on, or behind the last one read."""
+        first = keys.encode(*self.head, HINT) if after is None else after + b"\xff"
+        return Range(first, keys.encode(*self.head, HINT, now + 1), limit=limit)
 
-    def ended(self, hint: bytes) -> Ended:
-        """What a hint names."""
+    def ended(self, hint: bytes, name: Op) -> Ended:
+        """What a hint names; taking it away gives the state a new name."""
         where = keys.decode(hint)[len(self.head) + 2 :]
-        return Ended(hint, self.row(END, where), [self.row(kind, where) for kind in ALL])
+        ops = [*[Delete(self.row(kind, where)) for kind in ALL], name]
+        return Ended(hint, self.row(END, where), ops, lambda end: self.hint(end, where))
 
     def hint(self, end: End, where: Where) -> bytes:
         """The key of a hint for an item."""
@@ -178,9 +180,14 @@ def namespace_of(partition: bytes) -> Namespace:
     return tuple(map(str, labels))
 
 
-def pack_item(serde: SerializerProtocol, value: Mapping[str, Any], updated: int) -> bytes:
+def pack_value(serde: SerializerProtocol, value: Mapping[str, Any]) -> bytes:
+    """The stored form of a value."""
+    return pack_typed(serde.dumps_typed(dict(value)))
+
+
+def pack_item(value: bytes, updated: int) -> bytes:
     """The stored form of an item."""
-    return codec.pack([updated, pack_typed(serde.dumps_typed(dict(value)))])
+    return codec.pack([updated, value])
 
 
 def unpack_item(
@@ -196,7 +203,7 @@ def unpack_item(
     begun = codec.unpack(created, where) if created is not None else updated
     if not isinstance(value, dict) or type(begun) is not int or not 0 <= begun < 1 << 56:
         raise CorruptData(f"{where} is damaged")
-    return Stored(namespace, key, value, begun, updated, end)
+    return Stored(namespace, key, value, min(begun, updated), updated, end)  # clocks of two workers may differ
 
 
 def fetch(

@@ -10,10 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-
 from .. import codec, keys
-from ..errors import BackendError
+from ..errors import BackendError, CorruptData
 from ..ops import (
     Batch,
     Call,
@@ -21,7 +19,6 @@ from ..ops import (
     Conflict,
     Delete,
     DeleteRange,
-    Drop,
     Entries,
     Expect,
     ExpectEmpty,
@@ -60,9 +57,9 @@ _SWEPT = 100
 
 
 class Change(NamedTuple):
-    """What becomes of an item: a value, how long it lives in milliseconds, and what is embedded of it."""
+    """What becomes of an item: a packed value, how long it lives in milliseconds, and what is embedded of it."""
 
-    value: Mapping[str, Any] | None
+    value: bytes | None
     """None: the item is deleted."""
     ttl: int | None = None
     texts: bytes = b""
@@ -83,63 +80,96 @@ class _Sheet:
     def __init__(self, place: Place, scribe: Scribe, now: int) -> None:
         self.place = place
         self._now = now
-        self._lead: list[Op] = [place.past(now // 1000, TAKEN), Put(place.own(VERSION), scribe.shelves.new_id())]
+        self._past = place.past(now // 1000, TAKEN)
+        self._name = Put(place.own(VERSION), scribe.shelves.new_id())
+        """The new name of the state."""
         self._ops: list[Op] = []
-        self._items: list[tuple[int, Where, bytes | None]] = []
-        """Of each item, which reply tells when the old one ends, and the new value's row."""
+        self._items: list[tuple[int, Where, bytes | None, End | None]] = []
+        """Of each item, which reply tells when the old one ends, and the value and the end of the new one."""
 
     @property
     def puts(self) -> bool:
         """Whether there is something to put."""
-        return any(row is not None for _, _, row in self._items)
+        return any(packed is not None for _, _, packed, _ in self._items)
 
     @property
     def ops(self) -> list[Op]:
-        """What is to be done. What is only deleted is no reason for more."""
-        return [*self._lead, *self._ops] if self.puts else self._ops
+        """What is to be done, when there is something to put."""
+        return [self._past, self._name, *self._ops]
 
-    def add(self, serde: SerializerProtocol, place: Place, key: str, change: Change) -> None:
+    def erase(self, guards: Sequence[Op] = ()) -> Plan[bool]:
+        """Do it, when there is only something to delete: whether nothing is left where something was.
+
+        That is no reason for a partition to begin, so its state is given a new name only where it has one.
+        """
+        partition, any_item = self.place.partition, self.place.any_item()
+        named = Expect(self._name.key, True)
+        outcome = yield from call(partition, *guards, named, self._name, *self._ops, any_item)
+        lead = len(guards) + 2
+        if isinstance(outcome, Conflict) and outcome.guard == len(guards):
+            outcome = yield from call(partition, *guards, *self._ops, any_item)
+            lead = len(guards)
+        if isinstance(outcome, Conflict):
+            raise_refused(guards[outcome.guard], str(self.place.session_id), b"")
+            return False
+        *replies, rows = outcome[lead:]
+        yield from self._tidy([], replies)
+        return not rows and (lead > len(guards) or any(replies))
+
+    def add(self, place: Place, key: str, change: Change) -> None:
         where = place.where(key)
         value, created, end, texts, vectors = (place.row(kind, where) for kind in ALL)
-        packed = None if change.value is None else pack_item(serde, change.value, self._now)
-        self._items.append((len(self._ops), where, packed))
+        packed = None if change.value is None else pack_item(change.value, self._now)
+        ends = None if change.ttl is None else End(change.ttl, self._now // 1000 + change.ttl)
+        self._items.append((len(self._ops), where, packed, ends))
         self._ops.append(Get(end))
         if packed is None:
             self._ops += [Delete(row) for row in (value, created, end, texts, vectors)]
             return
         self._ops += [PutNew(created, codec.pack(self._now)), Put(value, packed)]
-        if change.ttl is None:
-            self._ops.append(Delete(end))
-        else:
-            ends = End(change.ttl, self._now // 1000 + change.ttl)
-            self._ops += [Put(end, ends.pack()), Put(place.hint(ends, where), b"")]
+        self._ops += [Delete(end)] if ends is None else [Put(end, ends.pack()), Put(place.hint(ends, where), b"")]
         for row, stored in ((texts, change.texts), (vectors, change.vectors)):
             self._ops.append(Put(row, stored) if stored else Delete(row))
 
-    def tidy(self, replies: Sequence[Any]) -> Plan[None]:
-        """What the replies say is to be done: an item that had ended begins anew, and others that have ended go.
+    def tidy(self, replies: Sequence[Any]) -> Plan[bool]:
+        """What the replies to `ops` say is to be done: whether nothing is left then."""
+        hints, _, *others = replies
+        return (yield from self._tidy(hints, others))
 
-        It is done as far as it can be done: what was written is there, and the next write tidies up as well.
+    def _tidy(self, hints: Sequence[Any], replies: Sequence[Any]) -> Plan[bool]:
+        """An item that had ended begins anew; hints of the ends that were replaced go, and others that have ended.
+
+        It is done as far as it can be done: what was written is there, and who comes later tidies up as well.
         """
         place, now, born = self.place, self._now // 1000, codec.pack(self._now)
-        hints = replies[0] if self.puts else []
-        replies = replies[len(self._lead) :] if self.puts else replies
         batches = []
-        for at, where, packed in self._items:
+        for at, where, packed, end in self._items:
             old = replies[at] and end_of(replies[at])
-            if old and packed is None:
-                batches.append(Batch(Expect(place.row(END, where), False), Delete(place.hint(old, where))))
-            elif old and packed is not None and old.at <= now:
+            if old and packed is not None and old.at <= now:
                 same = Expect(place.row(VALUE, where), etag(packed))
                 batches.append(Batch(same, Put(place.row(CREATED, where), born)))
+            if old and (end is None or end.hint() != old.hint()):
+                same = Expect(place.row(END, where), False if end is None else etag(end.pack()))
+                batches.append(Batch(same, Delete(place.hint(old, where))))
         with suppress(BackendError):
             if batches:
                 yield Calls([Call(place.partition, batch) for batch in batches])
-            if hints:
-                yield from take(place.partition, [place.ended(hint) for hint, _ in hints], now)
+            if hints and (yield from _take(place, hints, now, self._name)):
+                (rows,) = yield from must(place.partition, place.any_item())
+                return not rows
+        return False
 
 
-def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, Change]) -> Plan[None]:
+def _take(place: Place, hints: Sequence[Any], now: int, name: Op) -> Plan[int]:
+    """Take away the items whose hints these are, if they have ended; and give the state a new name."""
+    ended = []
+    for hint, _ in hints:
+        with suppress(CorruptData):  # it names nothing
+            ended.append(place.ended(hint, name))
+    return (yield from take(place.partition, ended, now))
+
+
+def write(scribe: Scribe, changes: Mapping[Address, Change]) -> Plan[None]:
     """Put these items, and delete those without a value: all in one trip, those of each session in one of their own."""
     now = scribe.now()
     own: dict[bytes, _Sheet] = {}
@@ -149,7 +179,7 @@ def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, C
         sheets = own if place.session_id is None else sessions
         if place.partition not in sheets:
             sheets[place.partition] = _Sheet(place, scribe, now)
-        sheets[place.partition].add(serde, place, key, change)
+        sheets[place.partition].add(place, key, change)
     plans = [_write_own(scribe.shelves, own)] if own else []
     plans += [_write_session(scribe, sheet) for sheet in sessions.values()]
     for number, plan in enumerate(plans):
@@ -157,57 +187,52 @@ def write(serde: SerializerProtocol, scribe: Scribe, changes: Mapping[Address, C
 
 
 def _write_session(scribe: Scribe, sheet: _Sheet) -> Plan[None]:
-    session_id, incarnation = str(sheet.place.session_id), scribe.writer.incarnation
-    guards: list[Op] = []
+    incarnation = scribe.writer.incarnation
     if sheet.puts:
-        entry = Entry(scribe.writer, session_id, exclusive=False)
+        entry = Entry(scribe.writer, str(sheet.place.session_id), exclusive=False)
         outcome = yield from entry.send((), sheet.ops, op_id=scribe.shelves.new_id())
-    else:  # deleting is no reason to begin a session
-        guards = [] if incarnation is None else [Expect(keys.INCARNATION, etag(incarnation))]
-        outcome = yield from call(sheet.place.partition, *guards, *sheet.ops, sheet.place.any_item())
-    if isinstance(outcome, Conflict):
-        raise_refused(guards[outcome.guard], session_id, b"")
-        return
-    yield from sheet.tidy(outcome[len(guards) :])
-    if not sheet.puts and not outcome[-1] and any(outcome[len(guards) :]):  # so that nothing is left of items
-        empty = ExpectEmpty(*sheet.place.items()), DeleteRange(*keys.below(*sheet.place.head))
-        yield from afterwards(call(sheet.place.partition, *empty))
+        empty = yield from sheet.tidy(outcome)  # without guards of its own there is no conflict
+    else:
+        empty = yield from sheet.erase([] if incarnation is None else [Expect(keys.INCARNATION, etag(incarnation))])
+    if empty:
+        yield from afterwards(_end(scribe.shelves, [sheet.place]))
 
 
 def _write_own(shelves: Shelves, own: Mapping[bytes, _Sheet]) -> Plan[None]:
     """Write into namespaces' own partitions; one that has lost its last item is gone."""
-    batches = {name: sheet.ops if sheet.puts else [*sheet.ops, sheet.place.any_item()] for name, sheet in own.items()}
-    replies = yield from shelves.write(batches)
-    emptied, tidies = [], []
-    for sheet, (mark, *rest) in zip(own.values(), replies, strict=True):
-        if not sheet.puts and mark is not None and not rest[-1]:
-            emptied.append(sheet.place)
-        else:
-            tidies.append(sheet.tidy(rest))
-    yield from together(tidies)
+    put = {name: sheet for name, sheet in own.items() if sheet.puts}
+    erased = [sheet for sheet in own.values() if not sheet.puts]
+    replies, *ends = yield from together(
+        [shelves.write({name: sheet.ops for name, sheet in put.items()}), *[sheet.erase() for sheet in erased]]
+    )
+    ends += yield from together(sheet.tidy(reply) for sheet, reply in zip(put.values(), replies, strict=True))
+    emptied = [sheet.place for sheet, end in zip([*erased, *put.values()], ends, strict=True) if end]
     if emptied:
         yield from afterwards(_end(shelves, emptied))
 
 
 def _end(shelves: Shelves, emptied: Sequence[Place]) -> Plan[None]:
-    """Take namespaces away that have lost their last item."""
-    batches = [Batch(ExpectEmpty(*place.items()), Drop()) for place in emptied]
-    names = [place.partition for place in emptied]
-    drops = yield Calls(list(map(Call, names, batches)))
-    yield from shelves.unlist([name for name, drop in zip(names, drops, strict=True) if not isinstance(drop, Conflict)])
+    """Take away what is left where the last item is gone: a namespace's partition, or a part of a session's."""
+    for place in emptied:
+        if place.session_id is not None:
+            empty = ExpectEmpty(*place.items()), DeleteRange(*keys.below(*place.head))
+            yield from call(place.partition, *empty)
+    names = [place.partition for place in emptied if place.session_id is None]
+    yield from shelves.drop(names, ExpectEmpty(*keys.below(CREATED)))
 
 
 def sweep(shelves: Shelves, place: Place, now: int) -> Plan[int]:
     """Take away the items of a namespace that have ended; how many. The last one takes the namespace along."""
-    taken, ended = 0, 0
+    taken, after = 0, None
     while True:
-        hints, rows = yield from must(place.partition, place.past(now, _SWEPT), place.any_item())
-        if not hints:
-            if ended and not rows:
-                yield from _end(shelves, [place])
+        hints, rows = yield from must(place.partition, place.past(now, _SWEPT, after), place.any_item())
+        if not rows:
+            yield from _end(shelves, [place])
             return taken
-        ended += len(hints)
-        taken += yield from take(place.partition, [place.ended(hint) for hint, _ in hints], now)
+        if not hints:
+            return taken
+        taken += yield from _take(place, hints, now, Put(place.own(VERSION), shelves.new_id()))
+        after = hints[-1][0]
 
 
 def sweep_all(shelves: Shelves, now: int) -> Plan[int]:
@@ -216,10 +241,14 @@ def sweep_all(shelves: Shelves, now: int) -> Plan[int]:
     while True:
         (page,) = yield from must(STORE, Page("name", after=cursor, limit=_SWEPT))
         entries: Entries = page
-        places = [place_of(namespace_of(entry.name)) for entry in entries.rows]
-        looks = yield from must_all([Call(place.partition, Batch(place.past(now, 1))) for place in places])
-        for place, (ended,) in zip(places, looks, strict=True):
-            if ended:
+        places = []
+        for entry in entries.rows:
+            with suppress(CorruptData):  # who lists it will say so
+                places.append(place_of(namespace_of(entry.name)))
+        looks = [Batch(place.past(now, 1), place.any_item()) for place in places]
+        found = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
+        for place, (hints, rows) in zip(places, found, strict=True):
+            if hints or not rows:
                 taken += yield from sweep(shelves, place, now)
         if not (cursor := entries.cursor):
             return taken

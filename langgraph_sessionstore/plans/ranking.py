@@ -18,20 +18,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from numpy.typing import NDArray
 
 from .. import keys
-from ..ops import Batch, Call, Entries, Page, Plan, must_all
+from ..ops import Batch, Call, Entries, Get, Page, Plan, must_all
 from . import filters
 from .finding import Wish, pace
-from .items import SESSION_NAMESPACE, STORE, Hit, Place, Where, fetch, namespace_of, place_of
+from .items import (
+    CREATED,
+    END,
+    SESSION_NAMESPACE,
+    STORE,
+    TEXTS,
+    VALUE,
+    VECTORS,
+    Hit,
+    Place,
+    Where,
+    fetch,
+    namespace_of,
+    place_of,
+)
 from .together import together
-from .vectors import Known, Matrix, Vectors
+from .vectors import Matrix, Near, Vectors
 
 _NAMES = 200
 """Namespaces that are looked at in one trip."""
 _FEW = 32
 """Items that are fetched at first, when a filter may pass over them."""
+_KINDS = VALUE, CREATED, END, TEXTS
+"""What is read of an item; the texts tell whether it is the one whose vectors were looked at."""
 
 
 class _Candidate(NamedTuple):
@@ -41,6 +56,12 @@ class _Candidate(NamedTuple):
     """Of the namespace: how many come before it."""
     place: Place
     where: Where
+    texts: bytes
+
+    @property
+    def name(self) -> tuple[bytes, Where]:
+        """Of the item."""
+        return self.place.partition, self.where
 
 
 class Ranking:
@@ -83,32 +104,37 @@ class Ranking:
             entries: Entries = outcomes[-1]
             names = [namespace_of(entry.name) for entry in entries.rows]
             places = [place_of(name) for name in names if name != prefix]
-            ranked += yield from together(
-                self._rank(place, number, len(places)) for number, place in enumerate(places, len(ranked))
-            )
+            while places:
+                some, places = self._affordable(places)
+                ranked += yield from together(
+                    self._rank(place, number, len(some)) for number, place in enumerate(some, len(ranked))
+                )
             if not entries.cursor:
                 break
             first, lines = [], lines._replace(after=entries.cursor)
         return (yield from self._pick(heapq.merge(*ranked, key=lambda each: each[:2])))
 
-    def _rank(self, place: Place, number: int, many: int) -> Plan[Iterator[_Candidate]]:
-        """The items of a namespace, one of so many that are looked at, the nearest first."""
-        few = self._vectors.few(many)
-        known = self._vectors.of(place.partition)
-        guess = self._guess(place, known)
-        gets = [op for where in guess for op in place.gets(where)]
-        asked = self._vectors.ask(place, known, few)
-        (replies,) = yield from must_all([Call(place.partition, Batch(*asked, *gets))])
-        for at, where in enumerate(guess):
-            self._fetched[place.partition, where] = replies[len(asked) + 3 * at : len(asked) + 3 * at + 3]
-        items, scores = yield from self._vectors.look(place, known, few, replies[: len(asked)], self._query)
-        return _in_order(place, number, items, scores)
+    def _affordable(self, places: list[Place]) -> tuple[list[Place], list[Place]]:
+        """So many that one trip may look at all of them, and the others."""
+        unknown = 0
+        for at, place in enumerate(places):
+            unknown += self._vectors.of(place.partition) is None
+            if at and unknown > self._vectors.at_once():
+                return places[:at], places[at:]
+        return places, []
 
-    def _guess(self, place: Place, known: Known | None) -> list[Where]:
-        if known is None or place.rest:
-            return []
-        best = _in_order(place, 0, known.items, known.best(self._query))
-        return [each.where for each in islice(best, self._pace)]
+    def _rank(self, place: Place, number: int, many: int) -> Plan[Iterator[_Candidate]]:
+        """The items of a namespace, one of so many that are looked at together, the nearest first."""
+        known = self._vectors.of(place.partition)
+        near = Near((), (), np.empty(0, dtype=np.float32)) if known is None else known.near(self._query, place.rest)
+        guess = [each.where for each in islice(_in_order(place, number, near), self._pace)]
+        asked = self._vectors.ask(place, known, many)
+        gets = [Get(place.row(kind, where)) for where in guess for kind in _KINDS]
+        (replies,) = yield from must_all([Call(place.partition, Batch(*asked, *gets))])
+        rows = iter(replies[len(asked) :])
+        self._fetched |= {(place.partition, where): [next(rows) for _ in _KINDS] for where in guess}
+        other = yield from self._vectors.look(place, known, replies[: len(asked)], self._query, many)
+        return _in_order(place, number, near if other is None else other)
 
     def _pick(self, candidates: Iterator[_Candidate]) -> Plan[list[Hit]]:
         """Look at items in their order, as long as more are wanted."""
@@ -117,24 +143,33 @@ class Ranking:
             some = list(islice(candidates, self._pace))
             if not some:
                 break
-            yield from self._fetch(some)
+            scores = yield from self._fetch(some)
             size = 0
             for each in some:
-                rows = self._fetched.pop((each.place.partition, each.where))
+                *rows, _ = self._fetched.pop(each.name)
                 size += len(rows[0] or b"")
                 read = each.place.reader(self._serde, each.where, rows, self._now)
                 if read is None or self._wish.done:
                     continue
-                item = read()
+                item, score = read(), scores.get(each.name, -each.distance)
                 if filters.fits(item.value, self._wanted) and self._wish.wants():
-                    found.append(Hit(item, None if each.distance == float("inf") else -each.distance))
+                    found.append(Hit(item, None if score == -np.inf else score))
             self._pace = pace(self._pace, size)
-        return found
+        return sorted(found, key=lambda hit: -np.inf if hit.score is None else hit.score, reverse=True)
 
-    def _fetch(self, some: Sequence[_Candidate]) -> Plan[None]:
-        missing = [(each.place, each.where) for each in some if (each.place.partition, each.where) not in self._fetched]
-        for (place, where), rows in zip(missing, (yield from fetch(missing)), strict=True):
-            self._fetched[place.partition, where] = rows
+    def _fetch(self, some: Sequence[_Candidate]) -> Plan[dict[tuple[bytes, Where], float]]:
+        """Fetch items, and have the scores of those that have been put again since their vectors were looked at."""
+        missing = [each for each in some if each.name not in self._fetched]
+        places = [(each.place, each.where) for each in missing]
+        for each, rows in zip(missing, (yield from fetch(places, _KINDS)), strict=True):
+            self._fetched[each.name] = rows
+        changed = [each for each in some if (self._fetched[each.name][-1] or b"") != each.texts]
+        places = [(each.place, each.where) for each in changed]
+        scores = {}
+        for each, rows in zip(changed, (yield from fetch(places, (*_KINDS, VECTORS))), strict=True):
+            self._fetched[each.name] = rows[:-1]
+            scores[each.name] = self._vectors.score(rows[-2], rows[-1], self._query)
+        return scores
 
 
 def _listed(lines: Page) -> Plan[Entries]:
@@ -143,6 +178,6 @@ def _listed(lines: Page) -> Plan[Entries]:
     return made
 
 
-def _in_order(place: Place, number: int, items: Sequence[Where], scores: NDArray[np.float32]) -> Iterator[_Candidate]:
-    for at in np.argsort(-scores, kind="stable").tolist():
-        yield _Candidate(-float(scores[at]), number, place, items[at])
+def _in_order(place: Place, number: int, near: Near) -> Iterator[_Candidate]:
+    for at in np.argsort(-near.scores, kind="stable").tolist():
+        yield _Candidate(-float(near.scores[at]), number, place, near.items[at], near.texts[at])

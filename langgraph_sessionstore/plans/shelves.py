@@ -1,20 +1,20 @@
 """Partitions that are listed while something lies in them, such as the namespaces of a store.
 
-Rule: the list hears of a partition with its first write, and once more when that write turns out to have begun it;
-whoever takes one from the list looks again afterwards. So a writer and somebody who deletes see each other. What a
-worker that dies in between leaves wrong is put right by the next writer, who tells the list again after a minute.
+Rule: the list hears of a partition with its first write, and once more when that write turns out to have begun it. Who
+takes one away takes it from the list afterwards, if the list has not heard of it since. So all that is there is listed;
+a worker that dies in between leaves a line too many at the most.
 """
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import keys
 from ..forks import Lock
-from ..ops import Batch, Call, Forget, Get, Op, Plan, Put, PutNew, Touch, must, must_all
+from ..ops import Batch, Call, Calls, Conflict, Drop, Forget, Get, Op, Page, Plan, PutNew, Touch, must, must_all
 from .entry import afterwards
 
 MARK = keys.encode(2)
@@ -35,34 +35,40 @@ class Shelves:
         """When the list was told of a partition."""
 
     def write(self, batches: Mapping[bytes, Sequence[Op]]) -> Plan[list[list[Any]]]:
-        """Apply these operations, each to its partition, in one trip (two for one that begins); their replies."""
-        puts = {name for name, ops in batches.items() if any(isinstance(op, Put) for op in ops)}
-        calls = []
-        for name, ops in batches.items():
-            first, op_id = (PutNew(MARK, b""), self.new_id()) if name in puts else (Get(MARK), None)
-            calls.append(Call(name, Batch(first, *ops, op_id=op_id)))
-        due = self._due(puts)
+        """Put this into partitions, in one trip (two for one that begins); the replies."""
+        calls = [Call(name, Batch(PutNew(MARK, b""), *ops, op_id=self.new_id())) for name, ops in batches.items()]
+        due = self._due(batches)
         tell = [Call(self.registry, Batch(*map(Touch, due)))] if due else []
         replies = (yield from must_all([*calls, *tell]))[: len(calls)]
-        begun = [name for name, reply in zip(batches, replies, strict=True) if name in puts and reply[0]]
+        begun = [name for name, (new, *_) in zip(batches, replies, strict=True) if new]
         if begun:
             self._forget(begun)
             yield from afterwards(must(self.registry, *map(Touch, begun)))
         self._note([*due, *begun])
-        return replies
+        return [reply[1:] for reply in replies]
 
-    def unlist(self, names: Sequence[bytes]) -> Plan[None]:
-        """Take partitions from the list that were dropped just now."""
+    def drop(self, names: Sequence[bytes], *guards: Op) -> Plan[None]:
+        """Take partitions away, unless these guards keep them, and off the list, if nobody has begun one again."""
         if not names:
             return
         self._forget(names)
-        yield from must(self.registry, *map(Forget, names))
-        replies = yield from must_all([Call(name, Batch(Get(MARK))) for name in names])
-        back = [name for name, (there,) in zip(names, replies, strict=True) if there is not None]
-        if back:
-            yield from must(self.registry, *map(Touch, back))
+        pages = yield from must(self.registry, *[Page("name", name, limit=1) for name in names])
+        drops = yield Calls([Call(name, Batch(*guards, Drop())) for name in names])
+        gone = []
+        for name, page, drop in zip(names, pages, drops, strict=True):
+            line = next((entry for entry in page.rows if entry.name == name), None)
+            if line is not None and not isinstance(drop, Conflict):
+                gone.append(line)
+        if gone:
+            forget = Call(self.registry, Batch(*[Forget(line.name, line.active) for line in gone]))
+            looks = [Call(line.name, Batch(Get(MARK))) for line in gone]
+            _, *marks = yield from must_all([forget, *looks])
+            # somebody may have begun one in the very millisecond of its last activity
+            back = [line.name for line, (mark,) in zip(gone, marks, strict=True) if mark is not None]
+            if back:
+                yield from must(self.registry, *map(Touch, back))
 
-    def _due(self, names: set[bytes]) -> list[bytes]:
+    def _due(self, names: Iterable[bytes]) -> list[bytes]:
         now = time.monotonic()
         with self._lock:
             return sorted(name for name in names if now - self._told.get(name, -_AGAIN) >= _AGAIN)

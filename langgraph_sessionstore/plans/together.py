@@ -1,15 +1,17 @@
 """Several plans at once.
 
-Rule: in each step, what all of them ask for goes out in one trip. When a trip fails, all of them end: so they are plans
-that read, or that may stop anywhere.
+Rule: in each step, what all of them ask for goes out in one trip. When a trip fails, each of them is told; when one of
+them ends in an error, all of them end. So they are plans that read, or that may stop anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from ..errors import OutcomeUnknown
 from ..ops import Calls, Plan
 
 
@@ -17,19 +19,29 @@ def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:
     """Do these plans side by side; their results."""
     plans = list(plans)
     results: list[Any] = [None] * len(plans)
-    replies: dict[int, Any] = dict.fromkeys(range(len(plans)))
+    steps: dict[int, Callable[[], Calls]] = {number: partial(next, plan) for number, plan in enumerate(plans)}
     try:
-        while replies:
+        while steps:
             asked: dict[int, Calls] = {}
-            for number, reply in replies.items():
+            errors: list[Exception] = []
+            for number, step in steps.items():
                 try:
-                    asked[number] = plans[number].send(reply)
+                    asked[number] = step()
                 except StopIteration as stop:
                     results[number] = stop.value
-            replies = {}
+                except Exception as exc:
+                    errors.append(exc)
+            if errors:
+                raise next((error for error in errors if isinstance(error, OutcomeUnknown)), errors[0])
+            steps = {}
             if asked:
-                outcomes = iter((yield Calls([call for request in asked.values() for call in request.calls])))
-                replies = {number: list(islice(outcomes, len(request.calls))) for number, request in asked.items()}
+                try:
+                    outcomes = iter((yield Calls([call for request in asked.values() for call in request.calls])))
+                except Exception as exc:
+                    steps = {number: partial(plans[number].throw, exc) for number in asked}
+                else:
+                    for number, request in asked.items():
+                        steps[number] = partial(plans[number].send, list(islice(outcomes, len(request.calls))))
         return results
     finally:
         for plan in plans:

@@ -103,6 +103,14 @@ class RegistryContract:
         assert worker.do(registry, Tally()) == [2]
         assert [entry.name for entry in worker.do(registry, Page("name"))[0].rows] == names[1:]
 
+    def test_the_registry_forgets_what_was_not_active_since(self, worker: Worker, registry: bytes) -> None:
+        used, idle = keys.session("used"), keys.session("idle")
+        worker.do(registry, Touch(used, at=1000), Touch(idle, at=1000), Touch(used, at=1001))
+        worker.do(registry, *[Forget(name, 1000) for name in (used, idle, keys.session("unknown"))])
+        assert [entry[:3] for entry in worker.do(registry, Page("name"))[0].rows] == [(used, 1000, 1001)]
+        worker.do(registry, Forget(used, 1001))
+        assert worker.do(registry, Tally()) == [0]
+
     def test_the_registry_passes_over_what_has_expired(self, worker: Worker, registry: bytes) -> None:
         kept, gone = keys.session("kept"), [keys.session(f"gone{n}") for n in range(250)]
         worker.do(registry, *[Touch(one, ttl=1, runs=(keys.encode("r"),)) for one in gone])

@@ -286,8 +286,8 @@ def _words(op: Op) -> Command:
             return ("T", token, ttl)
         case Touch(name, at, expires, ttl, runs, new):
             return ("t", name, _optional(at), _optional(expires), _optional(ttl), int(new), len(runs), *runs)
-        case Forget(name):
-            return ("f", name)
+        case Forget(name, active):
+            return ("f", name, _optional(active))
         case Page():
             return _page(op)
         case Tally(prefix):

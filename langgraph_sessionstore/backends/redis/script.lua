@@ -19,7 +19,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
   G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 6,
-  f = 1, p = 5, y = 1,
+  f = 2, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
 local SYSTEM_END, INCARNATION, LEASE, OPERATIONS = '\3', '\2i', '\2l', '\2o'
@@ -446,7 +446,10 @@ local WRITES = {
     return 0
   end,
   f = function(at)
-    forget(ARGV[at + 1])
+    local record = record_of(ARGV[at + 1])
+    if ARGV[at + 2] == '' or not record or tonumber(string.sub(record, 13, 24), 16) == tonumber(ARGV[at + 2]) then
+      forget(ARGV[at + 1])
+    end
     return 0
   end,
 }
