@@ -108,7 +108,7 @@ class Proxy(Counters):
             if self._stopping:
                 return
             self._stopping = True
-        self._wake()
+            self._wake()  # before the thread can see it, for then it closes what wakes it
         self._thread.join()
 
     def __enter__(self) -> Self:
