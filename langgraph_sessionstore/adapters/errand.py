@@ -120,15 +120,21 @@ class Errand:
         now = self._scribe.now() // 1000
         wanted = [self._address(op) for op in self._ops if isinstance(op, GetOp)]
         looks = [self._look_for(op, now) for op in self._ops if isinstance(op, (SearchOp, ListNamespacesOp))]
+        if not wanted and not looks:
+            yield from self._write()
+            return [None] * len(self._ops)
         reads = [items.read(self._serde, wanted, now), *looks]
-        checks = [check] if check is not None and (wanted or looks) else []
+        checks = [check] if check is not None else []
         got, *found = yield from together([*reads, *checks])
         results, used = self._results(iter(got), iter(found))
         yield from _live_on(used, now)
+        yield from self._write()
+        return results
+
+    def _write(self) -> Plan[None]:
         if self._puts:
             changes = {address: self._change(address, op) for address, op in self._puts.items()}
             yield from write(self._scribe, changes)
-        return results
 
     def _look_for(self, op: SearchOp | ListNamespacesOp, now: int) -> Plan[Any]:
         if isinstance(op, ListNamespacesOp):

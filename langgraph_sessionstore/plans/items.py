@@ -18,7 +18,7 @@ Rule: whole labels are compared, so ("foo",) never reaches what is in ("foobar",
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -83,7 +83,12 @@ class Place(NamedTuple):
 
     def row(self, kind: int, where: Sequence[Segment]) -> bytes:
         """The key of one of an item's rows."""
-        return keys.encode(*self.head, kind, *where)
+        return _front(self.head, kind) + keys.encode(*where)
+
+    def rows(self, kinds: Sequence[int], where: Sequence[Segment]) -> list[bytes]:
+        """The keys of several of its rows."""
+        rest = keys.encode(*where)
+        return [_front(self.head, kind) + rest for kind in kinds]
 
     def own(self, kind: int) -> bytes:
         """The key of a row that is about all items here."""
@@ -121,8 +126,8 @@ class Place(NamedTuple):
         created, over = dict(times), dict(ends)
         for row, value in values:
             where = self.at(row)
-            rows = value, created.get(self.row(CREATED, where)), over.get(self.row(END, where))
-            yield where, self.reader(serde, where, rows, now)
+            first, end = self.rows((CREATED, END), where)
+            yield where, self.reader(serde, where, (value, created.get(first), over.get(end)), now)
 
     def reader(self, serde: SerializerProtocol, where: Where, rows: Sequence[bytes | None], now: int) -> Reader | None:
         """How to read an item from its rows (value, creation, end); None when there is none at this moment."""
@@ -135,10 +140,6 @@ class Place(NamedTuple):
             return None
         return partial(unpack_item, serde, namespace, key, value, created, end)
 
-    def gets(self, where: Where) -> list[Op]:
-        """What reads the rows of one item that `reader` takes."""
-        return [Get(self.row(kind, where)) for kind in (VALUE, CREATED, END)]
-
     def past(self, now: int, limit: int, after: bytes | None = None) -> Op:
         """What reads hints for items that have ended, or soon will; from the first on, or behind the last one read."""
         first = keys.encode(*self.head, HINT) if after is None else after + b"\xff"
@@ -147,12 +148,17 @@ class Place(NamedTuple):
     def ended(self, hint: bytes, name: Op) -> Ended:
         """What a hint names; taking it away gives the state a new name."""
         where = keys.decode(hint)[len(self.head) + 2 :]
-        ops = [*[Delete(self.row(kind, where)) for kind in ALL], name]
+        ops = [*map(Delete, self.rows(ALL, where)), name]
         return Ended(hint, self.row(END, where), ops, lambda end: self.hint(end, where))
 
     def hint(self, end: End, where: Where) -> bytes:
         """The key of a hint for an item."""
         return keys.encode(*self.head, HINT, end.hint(), *where)
+
+
+@lru_cache
+def _front(head: tuple[str, ...], kind: int) -> bytes:
+    return keys.encode(*head, kind)
 
 
 def place_of(namespace: Namespace) -> Place:
@@ -212,7 +218,7 @@ def fetch(
     """The rows of these items, all in one trip."""
     gets: dict[bytes, list[Op]] = {}
     for place, where in wanted:
-        gets.setdefault(place.partition, []).extend(Get(place.row(kind, where)) for kind in kinds)
+        gets.setdefault(place.partition, []).extend(map(Get, place.rows(kinds, where)))
     outcomes = yield from must_all([Call(partition, Batch(*ops)) for partition, ops in gets.items()])
     replies = {partition: iter(outcome) for partition, outcome in zip(gets, outcomes, strict=True)}
     return [[next(replies[place.partition]) for _ in kinds] for place, _ in wanted]

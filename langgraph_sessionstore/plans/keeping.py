@@ -118,7 +118,7 @@ class _Sheet:
 
     def add(self, place: Place, key: str, change: Change) -> None:
         where = place.where(key)
-        value, created, end, texts, vectors = (place.row(kind, where) for kind in ALL)
+        value, created, end, texts, vectors = place.rows(ALL, where)
         packed = None if change.value is None else pack_item(change.value, self._now)
         ends = None if change.ttl is None else End(change.ttl, self._now // 1000 + change.ttl)
         self._items.append((len(self._ops), where, packed, ends))

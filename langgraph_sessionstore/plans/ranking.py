@@ -129,7 +129,7 @@ class Ranking:
         near = Near((), (), np.empty(0, dtype=np.float32)) if known is None else known.near(self._query, place.rest)
         guess = [each.where for each in islice(_in_order(place, number, near), self._pace)]
         asked = self._vectors.ask(place, known, many)
-        gets = [Get(place.row(kind, where)) for where in guess for kind in _KINDS]
+        gets = [Get(row) for where in guess for row in place.rows(_KINDS, where)]
         (replies,) = yield from must_all([Call(place.partition, Batch(*asked, *gets))])
         rows = iter(replies[len(asked) :])
         self._fetched |= {(place.partition, where): [next(rows) for _ in _KINDS] for where in guess}

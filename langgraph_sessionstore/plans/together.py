@@ -18,6 +18,8 @@ from ..ops import Calls, Plan
 def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:
     """Do these plans side by side; their results."""
     plans = list(plans)
+    if len(plans) < 2:  # which is by far the most frequent case
+        return [(yield from plans[0])] if plans else []
     results: list[Any] = [None] * len(plans)
     steps: dict[int, Callable[[], Calls]] = {number: partial(next, plan) for number, plan in enumerate(plans)}
     try:
