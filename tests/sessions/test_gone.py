@@ -162,6 +162,7 @@ def proxy(redis7: RedisServer) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.long
 def test_one_of_ten_thousand_and_one_with_five_thousand_checkpoints_take_one_trip(
     redis7: RedisServer, proxy: Proxy, form: Form
 ) -> None:

@@ -127,6 +127,7 @@ def listed(store: SessionStore, options: dict[str, Any], found: list[Namespace])
     found += store.list_namespaces(**options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["memory", "redis7"])
 def test_the_first_page_of_many_namespaces_is_as_cheap_as_of_few(where: str, request: pytest.FixtureRequest) -> None:
     many = 100_000
