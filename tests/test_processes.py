@@ -11,6 +11,8 @@ import pytest
 from langgraph_sessionstore import keys, open_backend, run
 from langgraph_sessionstore.ops import Get, Put, Range, must
 
+pytestmark = pytest.mark.long
+
 PROCESSES = 8
 RECORDS = 200
 

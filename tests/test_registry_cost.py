@@ -18,6 +18,8 @@ from langgraph_sessionstore.backends import filesystem, sqlite_file
 from langgraph_sessionstore.backends.sorted_map import SortedMap
 from langgraph_sessionstore.ops import Page, Touch, must
 
+pytestmark = pytest.mark.long
+
 Counting = tuple[Backend, Callable[[], int]]
 QUERIES = [
     Page("created"),

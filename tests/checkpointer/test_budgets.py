@@ -189,6 +189,7 @@ def partition_size(checkpointer: SessionCheckpointer, thread: str) -> int:
     return sum(len(key) + len(value) for key, value in rows)
 
 
+@pytest.mark.long
 def test_300_turns_of_a_tool_agent_on_redis(redis7: RedisServer, thread: str, record_property: Any) -> None:
     with SessionCheckpointer.from_url(redis7.url) as checkpointer:
         state = run_turns(checkpointer, thread, TURNS)
@@ -204,6 +205,7 @@ def test_300_turns_of_a_tool_agent_on_redis(redis7: RedisServer, thread: str, re
     assert used <= 6 * MEGABYTE, used
 
 
+@pytest.mark.long
 def test_300_turns_of_a_tool_agent_on_files(tmp_path: Any, thread: str, record_property: Any) -> None:
     with SessionCheckpointer.from_url(tmp_path / "sessions") as checkpointer:
         run_turns(checkpointer, thread, TURNS)

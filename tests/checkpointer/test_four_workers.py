@@ -15,6 +15,8 @@ from support.thread_model import plain
 
 from langgraph_sessionstore import open_backend
 
+pytestmark = pytest.mark.long
+
 SPAWN = multiprocessing.get_context("spawn")
 OPTIONS: list[dict[str, Any]] = [{}, {"cache_bytes": 20_000}, {"share": False}, {}]
 

@@ -266,6 +266,7 @@ def change(values: dict[str, Any], channel: str, name: str, kind: int, at: int) 
 PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["memory", "file", "redis7"])
 def test_workers_get_what_was_put(kind: str, storage: Callable[[], Backend], monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, limit in (

@@ -38,6 +38,8 @@ from langgraph_sessionstore import (
 from langgraph_sessionstore.backends.base import Answer
 from langgraph_sessionstore.ops import Append, Batch, Call, Get, Put, call
 
+pytestmark = pytest.mark.long
+
 # -- busy
 
 

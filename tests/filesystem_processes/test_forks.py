@@ -22,6 +22,8 @@ from filesystem_processes.crowd import (
 
 from langgraph_sessionstore import open_backend
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_while_backends_are_opened_and_closed_harms_nobody(tmp_path: Path) -> None:

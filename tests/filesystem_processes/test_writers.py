@@ -39,6 +39,8 @@ from langgraph_sessionstore import (
 from langgraph_sessionstore.backends.apply import apply
 from langgraph_sessionstore.ops import Append, Get, Range
 
+pytestmark = pytest.mark.long
+
 # -- many writers
 
 

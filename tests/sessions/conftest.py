@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import raw
+from support.lifetimes import Clock, Look
+from support.meanings import Stores, index
+from support.proxy import Proxy
 from support.savers import BACKENDS
+from support.servers import RedisServer
 from support.sittings import Form
 
-from langgraph_sessionstore import Backend, Session, SessionManager, open_backend
+from langgraph_sessionstore import Backend, Session, SessionManager, SessionStore, open_backend
+from langgraph_sessionstore.adapters import store
 from langgraph_sessionstore.backends.memory import MemoryBackend
 
 
@@ -79,3 +85,65 @@ def session(manager: SessionManager, form: Form) -> Session:
     """A session without messages."""
     made: Session = form.do(manager, "create_session")
     return made
+
+
+@pytest.fixture
+def look(kind: str, storage: Callable[[], Backend], request: pytest.FixtureRequest, tmp_path: Path) -> Look:
+    """Everything that lies in the storage."""
+    backend: Any = storage()
+    if kind == "memory":
+        return lambda: raw.of_memory(backend)
+    if kind == "file":
+        return lambda: raw.of_directory(tmp_path / "sessions")
+    server = request.getfixturevalue(kind)
+    urls = [f"redis://{node.host}:{node.port}" for node in server.nodes] if kind == "cluster" else [server.url]
+    return lambda: raw.of_redis(urls, backend._prefix)
+
+
+@pytest.fixture
+def proxy(redis7: RedisServer) -> Iterator[Proxy]:
+    """What counts the round trips and the bytes to a Redis."""
+    with Proxy(redis7.host, redis7.port) as proxy:
+        yield proxy
+
+
+# -- of stores
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time of stores, which stands until a test moves it."""
+    clock = Clock()
+    monkeypatch.setattr(store, "_now", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def contents(look: Look) -> Look:
+    """What lies in the storage and belongs to items."""
+
+    def look_() -> raw.Rows:
+        found = look()
+        rows = {name: sorted(row for row in part if not row.startswith(b"\x02")) for name, part in found.items()}
+        return {name: part for name, part in rows.items() if part}
+
+    return look_
+
+
+@pytest.fixture
+def backend(storage: Callable[[], Backend], form: Form) -> Iterator[Backend]:
+    """What the stores of a test stand on."""
+    backend = storage()
+    yield backend
+    if form.loop is not None and not isinstance(backend, MemoryBackend):
+        form.do(backend, "close")
+
+
+@pytest.fixture
+def store_on(backend: Backend) -> Stores:
+    """Makes stores on the storage that remember nothing of each other."""
+
+    def make(embed: Any = None, **options: Any) -> SessionStore:
+        return SessionStore(backend, index=index(embed), **options)
+
+    return make

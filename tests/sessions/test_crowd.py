@@ -14,6 +14,8 @@ from support.crowd_of_writers import SPAWN, all_at_once, append, be_a_victim, ed
 
 from langgraph_sessionstore import NothingToUndo, SessionManager
 
+pytestmark = pytest.mark.long
+
 SHARED = ("file", "redis7", "cluster")
 
 

@@ -5,38 +5,24 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from support import raw
+from support.lifetimes import Look
 from support.proxy import Proxy
 from support.savers import checkpoint, config
 from support.servers import RedisCluster, RedisServer
 from support.sittings import Form
+from support.waiting import wait_until
 
-from langgraph_sessionstore import SESSION_NAMESPACE, Backend, Session, SessionDeleted, SessionManager, keys
+from langgraph_sessionstore import SESSION_NAMESPACE, Session, SessionDeleted, SessionManager, keys
 
 SECRET = "violet"
 TOMBSTONE = keys.TOMBSTONE + b"\0"
-Look = Callable[[], raw.Rows]
-
-
-@pytest.fixture
-def look(kind: str, storage: Callable[[], Backend], request: pytest.FixtureRequest, tmp_path: Path) -> Look:
-    """Everything that lies in the storage."""
-    backend: Any = storage()
-    if kind == "memory":
-        return lambda: raw.of_memory(backend)
-    if kind == "file":
-        return lambda: raw.of_directory(tmp_path / "sessions")
-    server = request.getfixturevalue(kind)
-    urls = [f"redis://{node.host}:{node.port}" for node in server.nodes] if kind == "cluster" else [server.url]
-    return lambda: raw.of_redis(urls, backend._prefix)
 
 
 class Slow:
@@ -144,24 +130,23 @@ def test_nothing_is_left_and_it_stays_away(
 
 
 def test_the_mark_goes_by_itself(manager_on: Callable[..., SessionManager], form: Form, look: Look) -> None:
-    manager = manager_on(tombstone=0.3)
+    manager = manager_on(tombstone=1)
     name = f"gone-{uuid.uuid4()}"
     form.do(full(form, manager, name), "delete")
     assert [place for place in look() if name.encode() in place]
-    time.sleep(1.1)
-    form.do(manager, "create_session", "another")  # a file is swept once a second, by a write
-    form.do(manager, "get_session", name)
-    assert not [place for place, rows in look().items() if name.encode() in place and rows]
+    another = form.do(manager, "create_session", "another")
+
+    def gone() -> bool:
+        form.do(another, "append", "user", "a write")  # by which a file is swept, once a second
+        form.do(manager, "get_session", name)
+        return not [place for place, rows in look().items() if name.encode() in place and rows]
+
+    wait_until(gone, "the mark has gone", every=0.1)
     form.do(manager.history(name), "add_messages", [("user", "a new life")])
     assert [info.id for info in form.everything(manager)] == ["another", name]
 
 
-@pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
-
-
+@pytest.mark.long
 def test_one_of_ten_thousand_and_one_with_five_thousand_checkpoints_take_one_trip(
     redis7: RedisServer, proxy: Proxy, form: Form
 ) -> None:

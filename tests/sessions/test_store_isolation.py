@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import pickle
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from langgraph.store.base import GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
-from langgraph.store.memory import InMemoryStore
+from support.places import every_place, two_places
 from support.sittings import Form
+from support.store_model import Model, Namespace, answers
 
-from langgraph_sessionstore import (
-    SESSION_NAMESPACE,
-    Backend,
-    ConfigurationError,
-    SessionManager,
-    SessionStore,
-    codec,
-    keys,
-    run,
-)
-from langgraph_sessionstore.adapters import store as clock
-from langgraph_sessionstore.backends.base import Answer
-from langgraph_sessionstore.ops import Call, Forget, Put, must
-from langgraph_sessionstore.testing import FaultyBackend, check_partition, check_registry
-
-Namespace = tuple[str, ...]
+from langgraph_sessionstore import SESSION_NAMESPACE, Backend, ConfigurationError, SessionManager, codec, keys, run
+from langgraph_sessionstore.ops import Put, must
 
 ODD = [
     *("foo", "foobar", "fo", "foo ", " foo", "Foo", "foo_", "foo%", "%", "_", "f%", "f_o", "f*", "*", "**", "?", "f?o"),
@@ -70,56 +51,11 @@ ODD = [
 """Labels and keys with which others were confused: wildcards, separators, quotes, parts of queries, closing bytes."""
 
 
-class Model(InMemoryStore):
-    """LangGraph's own in-memory store, which forgets namespaces without items."""
-
-    def read(self, op: Any) -> Any:
-        """What one operation reads."""
-        self.tidy()
-        return self.batch([op])[0]
-
-    def tidy(self) -> None:
-        for namespace in [namespace for namespace, items in self._data.items() if not items]:
-            del self._data[namespace]
-
-    def answer(self, ops: Sequence[Any]) -> list[Any]:
-        """What a batch has to answer: what was there before it, in the order of namespaces and keys."""
-        results: list[Any] = []
-        for op in ops:
-            if isinstance(op, SearchOp):
-                everything = [shown(item) for item in self.read(op._replace(limit=10_000, offset=0))]
-                results.append(sorted(everything, key=lambda each: each[:2])[op.offset : op.offset + op.limit])
-            elif isinstance(op, GetOp):
-                item = self.read(op)
-                results.append(item and shown(item))
-            else:
-                results.append(None if isinstance(op, PutOp) else self.read(op))
-        self.batch([op for op in ops if isinstance(op, PutOp)])
-        self.tidy()
-        return results
-
-
-def shown(item: Any) -> tuple[Namespace, str, Any]:
-    """What an item says, without the times."""
-    return item.namespace, item.key, item.value
-
-
-def answers(ops: Sequence[Any], results: Sequence[Any]) -> list[Any]:
-    """What a store has answered, in the form of `Model.answer`."""
-    return [
-        [shown(item) for item in result]
-        if isinstance(op, SearchOp)
-        else shown(result)
-        if isinstance(op, GetOp) and result is not None
-        else result
-        for op, result in zip(ops, results, strict=True)
-    ]
-
-
 def listing(kind: Any, path: Namespace) -> ListNamespacesOp:
     return ListNamespacesOp((MatchCondition(kind, path),), limit=1000)
 
 
+@every_place
 def test_every_label_is_literal(manager: SessionManager, form: Form) -> None:
     store, model = manager.store, Model()
     puts: list[Any] = [
@@ -141,6 +77,7 @@ def test_every_label_is_literal(manager: SessionManager, form: Form) -> None:
     assert [item.namespace for item in form.do(store, "search", ("foo",))] == [("foo", "n")]
 
 
+@every_place
 def test_every_key_is_literal(manager: SessionManager, form: Form) -> None:
     store, model, odd = manager.store, Model(), [*ODD, "", ".", "a.b", "\0", "foo\0", "foo\0bar", "k" * 3000]
     puts: list[Any] = [PutOp(("n",), key, {"key": key}) for key in odd]
@@ -165,6 +102,7 @@ FIELDS = [
 OPERATORS = ["$or", "$in", "$where", "$regex", "$", "$EQ", "$eq ", "$gt) OR 1=1 --", "$eq' OR '1'='1", "$.owner"]
 
 
+@every_place
 def test_a_filter_is_no_query(manager: SessionManager, form: Form) -> None:
     store, model = manager.store, Model()
     value = {"owner": "a", "n": 1, "deep": {"part": ["x", "*"]}, "text": "a|b"}
@@ -190,6 +128,7 @@ def test_a_filter_is_no_query(manager: SessionManager, form: Form) -> None:
     assert answers(everything, form.do(store, "batch", everything)) == model.answer(everything)
 
 
+@two_places
 def test_what_has_no_order_is_neither_greater_nor_less(manager: SessionManager, form: Form) -> None:
     store = manager.store
     odd: list[Any] = [None, "x", "", [], {}, [1], float("nan"), 10**400, b"x"]
@@ -203,6 +142,7 @@ def test_what_has_no_order_is_neither_greater_nor_less(manager: SessionManager, 
                 form.do(store, "search", ("n",), filter={"n": {operator: word}})
 
 
+@every_place
 def test_no_namespace_reaches_what_else_is_stored(manager: SessionManager, form: Form) -> None:
     form.do(manager, "create_session", "s", messages=["a"])
     cache, store, notes = manager.cache, manager.store, (SESSION_NAMESPACE, "s")
@@ -234,236 +174,7 @@ def test_no_namespace_reaches_what_else_is_stored(manager: SessionManager, form:
     assert form.do(store, "get", notes, "k").value == {"of": "session"}
 
 
-# -- the whole contract, beside LangGraph's own in-memory store
-
-LABELS = ["a", "ab", "b", "%", "*", "a:b", "'"]
-paths = st.lists(st.sampled_from(LABELS), max_size=3).map(tuple)
-namespaces = st.lists(st.sampled_from(LABELS), min_size=1, max_size=3).map(tuple)
-names = st.sampled_from(["k", "kl", "", "a.b", "\0", "\U0001f98a"])
-numbers = st.sampled_from([0, 1, 2, -1, 0.5, 2.0, True, False, "1", float("inf"), 2**53 + 1, -(2**63), 2**64 - 1])
-plain = st.none() | numbers | st.sampled_from(["x", "y", "", "\ud800", b"x"]) | st.text(max_size=3)
-anything = st.recursive(
-    plain,
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.lists(inner, max_size=2).map(tuple)
-        | st.dictionaries(st.sampled_from(["part", "n", "a.b", ""]), inner, max_size=3)
-    ),
-    max_leaves=6,
-)
-values = st.fixed_dictionaries({"n": numbers}, optional={"kind": plain, "deep": anything, "a.b": anything, "": plain})
-orders = st.dictionaries(st.sampled_from(["$gt", "$gte", "$lt", "$lte"]), numbers, min_size=1, max_size=2)
-equals = st.dictionaries(st.sampled_from(["$eq", "$ne"]), anything, min_size=1, max_size=2)
-nested = st.dictionaries(st.sampled_from(["part", "n", "a.b"]), anything | equals, max_size=2)
-filters = st.none() | st.fixed_dictionaries(
-    {},
-    optional={
-        "n": numbers | orders | equals,
-        "kind": plain | equals,
-        "deep": anything | equals | nested | st.lists(plain | equals, max_size=2),
-        "a.b": anything,
-        "missing": plain | equals,
-    },
-)
-limits, offsets = st.sampled_from([0, 1, 2, 3, 10, 100]), st.sampled_from([0, 0, 0, 1, 2, 5])
-matches = st.builds(
-    MatchCondition,
-    st.sampled_from(["prefix", "suffix"]),
-    st.lists(st.sampled_from(LABELS), max_size=2).map(tuple),
-)
-operations = st.one_of(
-    st.builds(lambda ns, key, value: PutOp(ns, key, value), namespaces, names, values),
-    st.builds(lambda ns, key, value: PutOp(ns, key, value), namespaces, names, st.none() | values),
-    st.builds(lambda ns, key: GetOp(ns, key), namespaces, names),
-    st.builds(lambda ns, *given: SearchOp(ns, *given), paths, filters, limits, offsets),
-    st.builds(
-        lambda *given: ListNamespacesOp(*given),
-        st.none() | st.lists(matches, max_size=3).map(tuple),
-        st.none() | st.integers(1, 4),
-        limits,
-        offsets,
-    ),
-)
-batches = st.lists(st.lists(operations, max_size=8), min_size=1, max_size=8)
-EXAMPLES = {"memory": 200, "file": 10, "redis7": 10, "cluster": 4}
-
-
-def test_it_answers_every_batch_as_the_in_memory_store_does(
-    kind: str, manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form
-) -> None:
-    store, backend = manager_on().store, storage()
-
-    @settings(max_examples=EXAMPLES[kind], deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(batches)
-    def check(given: list[list[Any]]) -> None:
-        wipe(store, form)
-        model = Model()
-        for ops in given:
-            right, is_ = model.answer(ops), answers(ops, form.do(store, "batch", ops))
-            for op, wanted, found in zip(ops, right, is_, strict=True):
-                assert same(found, wanted), op
-        items = form.do(store, "search", (), limit=10_000)
-        assert same([shown(item) for item in items], model.answer([SearchOp((), limit=10_000)])[0])
-        assert all(item.created_at <= item.updated_at for item in items)
-        wipe(store, form)
-
-    check()
-    assert run(backend, check_registry(keys.registry("store"))) == []
-    for label in LABELS:
-        assert run(backend, check_partition(keys.encode("store", label))) == []
-
-
-def wipe(store: SessionStore, form: Form) -> None:
-    """Delete all items."""
-    items = form.do(store, "search", (), limit=10_000)
-    form.do(store, "batch", [PutOp(item.namespace, item.key, None) for item in items])
-    assert form.do(store, "search", ()) == [] == form.do(store, "list_namespaces")
-
-
-def same(found: Any, wanted: Any) -> bool:
-    """Whether these are equal, and of the same types."""
-    if isinstance(wanted, dict):
-        return (
-            type(found) is dict
-            and list(found) == list(wanted)
-            and all(same(found[key], part) for key, part in wanted.items())
-        )
-    if isinstance(wanted, (list, tuple)):
-        return type(found) is type(wanted) and len(found) == len(wanted) and all(map(same, found, wanted))
-    return type(found) is type(wanted) and bool(found == wanted)
-
-
-# -- two workers
-
-ROUNDS = 25
-
-
-def sides(
-    manager_on: Callable[..., SessionManager], form: Form, acts: Sequence[Callable[[SessionStore, int], Any]]
-) -> None:
-    """Do one act for each worker at the same moment, again and again: in threads, or in tasks of one loop."""
-    stores = [manager_on().store for _ in acts]
-    if form.loop is not None:
-
-        async def together() -> None:
-            for turn in range(ROUNDS):
-                await asyncio.gather(*[act(store, turn) for act, store in zip(acts, stores, strict=True)])
-
-        form.loop.run_until_complete(together())
-        return
-    barrier = Barrier(len(acts))
-
-    def work(act: Callable[[SessionStore, int], Any], store: SessionStore) -> None:
-        for turn in range(ROUNDS):
-            barrier.wait(30)
-            act(store, turn)
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        list(pool.map(work, acts, stores))
-
-
-def putting(by: int, form: Form) -> Callable[[SessionStore, int], Any]:
-    def act(store: SessionStore, turn: int) -> Any:
-        value = {"by": by, "text": f"{by}" * 300}
-        name = "put" if form.loop is None else "aput"
-        return getattr(store, name)(("n", f"{turn}"), "k", value)
-
-    return act
-
-
-def deleting(form: Form) -> Callable[[SessionStore, int], Any]:
-    def act(store: SessionStore, turn: int) -> Any:
-        name = "delete" if form.loop is None else "adelete"
-        return getattr(store, name)(("n", f"{turn}"), "k")
-
-    return act
-
-
-def left_over(manager_on: Callable[..., SessionManager], form: Form) -> list[Any]:
-    """The items that are there, after each has been found whole and its namespace, and no other, has been listed."""
-    store = manager_on().store
-    items = form.do(store, "batch", [GetOp(("n", f"{turn}"), "k") for turn in range(ROUNDS)])
-    there = [item for item in items if item is not None]
-    assert all(item.value == {"by": item.value["by"], "text": f"{item.value['by']}" * 300} for item in there)
-    assert form.do(store, "list_namespaces", limit=1000) == sorted(item.namespace for item in there)
-    assert sorted(item.namespace for item in form.do(store, "search", (), limit=1000)) == sorted(
-        item.namespace for item in there
-    )
-    return there
-
-
-def test_two_puts_at_once_leave_one_of_the_values(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    sides(manager_on, form, [putting(1, form), putting(2, form)])
-    assert len(left_over(manager_on, form)) == ROUNDS
-
-
-def test_two_puts_at_once_leave_times_in_their_order(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    sides(manager_on, form, [putting(1, form), putting(2, form)])
-    for item in left_over(manager_on, form):
-        assert item.created_at <= item.updated_at
-
-
-def test_times_are_in_their_order_when_clocks_are_not(
-    manager_on: Callable[..., SessionManager], form: Form, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ahead, behind, now = manager_on().store, manager_on().store, clock._now
-    form.do(ahead, "put", ("n",), "k", {"v": 1})
-    monkeypatch.setattr(clock, "_now", lambda: now() - 3_600_000_000)
-    form.do(behind, "put", ("n",), "k", {"v": 2})
-    for item in (form.do(ahead, "get", ("n",), "k"), *form.do(ahead, "search", ("n",))):
-        assert item.value == {"v": 2}
-        assert item.created_at <= item.updated_at
-
-
-def test_a_put_beside_a_delete_leaves_the_item_or_nothing(
-    manager_on: Callable[..., SessionManager], form: Form
-) -> None:
-    for prepared in (False, True):
-        if prepared:
-            form.do(manager_on().store, "batch", [PutOp(("n", f"{turn}"), "k", {"v": 0}) for turn in range(ROUNDS)])
-        sides(manager_on, form, [putting(1, form), deleting(form), deleting(form)])
-        left_over(manager_on, form)
-
-
-class Slow(FaultyBackend):
-    """Lets others act right before and right after a line is taken from the list."""
-
-    def __init__(self, inner: Backend, before: Callable[[], Any], after: Callable[[], Any]) -> None:
-        super().__init__(inner, {})
-        self.before, self.after = before, after
-
-    def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
-        """See `Backend.execute`."""
-        forgets = any(isinstance(op, Forget) for call in calls for op in call.batch.ops)
-        if forgets:
-            self.before()
-        answers = self.inner.execute(calls, ordered=ordered)
-        if forgets:
-            self.after()
-        return answers
-
-
-def test_what_was_put_is_listed_while_somebody_takes_the_empty_namespace_away(
-    storage: Callable[[], Backend],
-) -> None:
-    other, seen = SessionStore(storage()), list[Any]()
-
-    def before() -> None:
-        time.sleep(0.002)  # in the same millisecond it is listed again a moment later
-        other.put(("n", "m"), "new", {})
-
-    store = SessionStore(Slow(storage(), before, lambda: seen.extend([*other.list_namespaces(), *other.search(())])))
-    store.put(("n", "m"), "old", {})
-    store.delete(("n", "m"), "old")
-    assert other.list_namespaces() == [("n", "m")]
-    assert [item.key for item in other.search(("n",))] == ["new"]
-    assert seen[:1] == [("n", "m")]
-    assert [item.key for item in seen[1:]] == ["new"]
-
-
-# -- the cache
-
-
+@every_place
 def test_every_namespace_of_a_cache_is_literal(manager_on: Callable[..., SessionManager], form: Form) -> None:
     cache, other = manager_on().cache, manager_on().cache
     odd = [*ODD, "", ".", "a.b", "\0", "foo\0bar"]
@@ -500,6 +211,7 @@ def boom() -> str:
 CALL = b'{"lc": 2, "type": "constructor", "id": ["builtins", "print"], "args": ["boom"], "kwargs": {}}'
 
 
+@two_places
 @pytest.mark.parametrize("tag", ["pickle", "json", "msgpack", "data", "bytearray ", "", "\0", "cloudpickle"])
 def test_nothing_that_lies_in_a_cache_or_a_store_is_run(
     tag: str, manager: SessionManager, storage: Callable[[], Backend], form: Form, capsys: pytest.CaptureFixture[str]

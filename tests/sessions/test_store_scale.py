@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 from langgraph.store.base import GetOp, PutOp, SearchOp
+from support.places import every_place
 from support.proxy import Proxy
 from support.servers import RedisServer
 from support.sittings import Form
 
-from langgraph_sessionstore import Backend, SessionManager, SessionStore, codec, keys, run
+from langgraph_sessionstore import Backend, SessionManager, SessionStore, codec, keys, open_backend, run
 from langgraph_sessionstore.backends.base import Answer
-from langgraph_sessionstore.backends.memory import MemoryBackend
 from langgraph_sessionstore.ops import Batch, Call, Calls, Plan, Put, Touch
 from langgraph_sessionstore.plans.items import CREATED, STORE, Namespace, place_of
 from langgraph_sessionstore.testing import FaultyBackend
 
-ITEMS = 10_000
+ITEMS = 5_000
 SIZE = 2_000
 MOST = 1 << 20
 """So many bytes may one answer of the storage have, here."""
@@ -68,8 +68,9 @@ def peak(act: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+@every_place
 def test_a_search_through_many_items_holds_few_of_them(kind: str, storage: Callable[[], Backend], form: Form) -> None:
-    items = ITEMS if form.loop is None and kind in ("memory", "redis7") else ITEMS // 10
+    items = ITEMS if kind == "redis7" or (kind == "memory" and form.loop is None) else ITEMS // 5
     watched = Watched(storage())
     store = SessionStore(watched)
     for start in range(0, items, 1000):
@@ -100,12 +101,6 @@ def test_a_search_through_many_items_holds_few_of_them(kind: str, storage: Calla
 
 
 @pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def distant(proxy: Proxy, form: Form) -> Iterator[SessionStore]:
     """A store behind the proxy, which is warm."""
     store = SessionStore.from_url(f"redis://{proxy.host}:{proxy.port}/0", prefix=f"scale-{uuid.uuid4()}")
@@ -127,21 +122,15 @@ def listed(store: SessionStore, options: dict[str, Any], found: list[Namespace])
     found += store.list_namespaces(**options)
 
 
-@pytest.mark.parametrize("where", ["memory", "redis7"])
-def test_the_first_page_of_many_namespaces_is_as_cheap_as_of_few(where: str, request: pytest.FixtureRequest) -> None:
-    many = 100_000
-    with Proxy(*((redis := request.getfixturevalue("redis7")).host, redis.port)) as proxy:
-        prefix = f"scale-{uuid.uuid4()}"
-        backend: Backend = MemoryBackend()
-        if where == "redis7":
-            backend = SessionManager.from_url(redis.url, prefix=prefix).backend
-        names: list[Namespace] = [("users", f"{n:06}", "notes") for n in range(many)]
+@pytest.mark.long
+def test_the_first_page_of_many_namespaces_is_as_cheap_as_of_few(redis7: RedisServer, proxy: Proxy) -> None:
+    many, prefix = 100_000, f"scale-{uuid.uuid4()}"
+    names: list[Namespace] = [("users", f"{n:06}", "notes") for n in range(many)]
+    with open_backend(redis7.url, prefix=prefix) as maker:
         for start in range(0, many, 5000):
-            run(backend, lay(names[start : start + 5000]))
-        run(backend, lay([("z",), ("users", "%")]))
-        if where == "redis7":
-            backend.close()
-            backend = SessionManager.from_url(f"redis://{proxy.host}:{proxy.port}/0", prefix=prefix).backend
+            run(maker, lay(names[start : start + 5000]))
+        run(maker, lay([("z",), ("users", "%")]))
+    with open_backend(f"redis://{proxy.host}:{proxy.port}/0", prefix=prefix) as backend:
         watched = Watched(backend)
         store = SessionStore(watched)
         assert store.list_namespaces(prefix=("z",)) == [("z",)]
@@ -167,7 +156,6 @@ def test_the_first_page_of_many_namespaces_is_as_cheap_as_of_few(where: str, req
             assert proxy.round_trips <= trips
             assert proxy.bytes_down < 40_000 * trips
             assert needed < 10 * MOST, options
-        backend.close()
 
 
 def ops_of(count: int, namespaces: int, value: Any) -> list[Any]:
@@ -237,6 +225,7 @@ def test_a_search_takes_a_second_trip_only_for_what_lies_below(
     assert proxy.round_trips == 1
 
 
+@every_place
 def test_a_thousand_operations_at_once_do_what_they_would_do_one_by_one(manager: SessionManager, form: Form) -> None:
     store, wide = manager.store, [("wide", f"{n}") for n in range(300)]
     form.do(store, "batch", [PutOp(namespace, "k", {"at": at}) for at, namespace in enumerate(wide)])

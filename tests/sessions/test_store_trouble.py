@@ -1,15 +1,15 @@
-"""The store under several workers, with bad input and with damaged rows; and what it costs."""
+"""A store that meets bad input, damaged rows or faults says so, and changes nothing or heals; and what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph.graph import START, StateGraph
 from langgraph.store.base import BaseStore, InvalidNamespaceError, PutOp, SearchOp
+from support.places import two_places
 from support.proxy import Proxy
 from support.servers import RedisServer
 from support.sittings import Form
@@ -33,37 +33,7 @@ from langgraph_sessionstore.plans.items import STORE
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 
-def test_two_workers_leave_one_of_their_values(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    workers = [manager_on().store for _ in range(2)]
-
-    def work(number: int) -> None:
-        for turn in range(30):
-            workers[number].put(("shared",), "k", {"by": number, "turn": turn, "text": f"{number}" * 500})
-            workers[number].put(("comes and goes",), f"{number}", {})
-            workers[number].delete(("comes and goes",), f"{number}")
-            workers[number].put((f"own {number}", f"{turn}"), "k", {})
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(work, range(2)))
-    found = form.do(workers[0], "get", ("shared",), "k").value
-    assert found["turn"] == 29
-    assert found["text"] == f"{found['by']}" * 500
-    assert len(form.do(workers[0], "list_namespaces", limit=100)) == 61
-    workers[1].put(("comes and goes",), "last", {})
-    assert ("comes and goes",) in form.do(workers[0], "list_namespaces", limit=100)
-
-
-def test_a_namespace_that_others_emptied_is_listed_again(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    one, two = manager_on().store, manager_on().store
-    for _ in range(2):
-        form.do(one, "put", ("n", "m"), "k", {"v": 1})
-        form.do(two, "put", ("n", "m"), "l", {"v": 1})
-        form.do(two, "batch", [PutOp(("n", "m"), "k", None), PutOp(("n", "m"), "l", None)])
-        assert form.do(one, "list_namespaces") == [] == form.do(one, "search", ())
-    form.do(one, "put", ("n", "m"), "k", {"v": 1})
-    assert form.do(two, "list_namespaces") == [("n", "m")]
-
-
+@two_places
 def test_a_line_without_items_is_no_namespace_and_one_is_listed_by_the_next_process(
     manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form
 ) -> None:
@@ -75,6 +45,7 @@ def test_a_line_without_items_is_no_namespace_and_one_is_listed_by_the_next_proc
     assert [item.key for item in form.do(store, "search", ())] == ["k", "l"]
 
 
+@pytest.mark.parametrize("kind", ["memory"])
 @pytest.mark.parametrize(
     ("name", "args"),
     [
@@ -94,6 +65,7 @@ def test_bad_namespaces_are_refused(name: str, args: Any, manager: SessionManage
         form.do(manager.store, name, *args)
 
 
+@two_places
 def test_bad_input_changes_nothing(manager: SessionManager, form: Form) -> None:
     store = manager.store
     for ops in (
@@ -123,6 +95,7 @@ def test_bad_input_changes_nothing(manager: SessionManager, form: Form) -> None:
     assert form.do(store, "search", ()) == []
 
 
+@two_places
 def test_damaged_rows_say_where_they_are(manager: SessionManager, storage: Callable[[], Backend], form: Form) -> None:
     store = manager.store
     form.do(store, "put", ("n",), "good", {"v": 1})
@@ -157,12 +130,6 @@ def test_a_graph_uses_it_and_a_directory_keeps_it(tmp_path: Path) -> None:
         assert found.value == {"times": 3}
 
 
-@pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
-
-
 def test_what_it_costs(proxy: Proxy, form: Form, tmp_path: Path) -> None:
     store = SessionStore.from_url(f"redis://{proxy.host}:{proxy.port}/0", prefix=f"{tmp_path}")
     form.do(store, "put", ("warm",), "k", {})
@@ -195,7 +162,15 @@ CHANGES: dict[str, list[PutOp]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize(
+    ("kind", "form", "name"),
+    [
+        *((kind, form, name) for kind, form in (("memory", "sync"), ("redis7", "async")) for name in CHANGES),
+        *(("memory", "async", name) for name in ("several", "beside a session")),
+        *((kind, "sync", "several") for kind in ("file", "cluster")),
+    ],
+    indirect=["kind", "form"],
+)
 def test_a_fault_at_any_call_is_told_and_heals(name: str, manager: SessionManager, form: Form) -> None:
     def seen() -> Any:
         everything = [*manager.store.search((), limit=99), *manager.store.search((SESSION_NAMESPACE, "s"))]
@@ -245,6 +220,7 @@ def test_a_lost_answer_leaves_nothing_unlisted(redis7: RedisServer, form: Form, 
         form.do(manager, "close")
 
 
+@two_places
 def test_a_delete_that_is_repeated_takes_the_namespace_along(
     manager: SessionManager, storage: Callable[[], Backend], form: Form
 ) -> None:
