@@ -21,7 +21,7 @@ from langgraph_sessionstore.ops import Batch, Call, Calls, Plan, Put, Touch
 from langgraph_sessionstore.plans.items import CREATED, STORE, Namespace, place_of
 from langgraph_sessionstore.testing import FaultyBackend
 
-ITEMS = 5_000
+ITEMS = 10_000
 SIZE = 2_000
 MOST = 1 << 20
 """So many bytes may one answer of the storage have, here."""
@@ -162,30 +162,34 @@ def ops_of(count: int, namespaces: int, value: Any) -> list[Any]:
     return [PutOp(("many", f"{n % namespaces}"), f"{n:04}", value and {"n": n}) for n in range(count)]
 
 
+def took(proxy: Proxy, trips: int) -> bool:
+    """Whether it took so many round trips; what a client cannot send at once may be answered in pieces."""
+    return trips <= proxy.round_trips <= trips + proxy.bytes_up // 50_000
+
+
 def test_a_batch_is_one_trip_for_what_it_reads_and_one_for_what_it_writes(
     proxy: Proxy, distant: SessionStore, form: Form
 ) -> None:
-    def cost(ops: list[Any]) -> tuple[int, list[Any]]:
+    def do(ops: list[Any], trips: int) -> list[Any]:
         proxy.reset()
-        results = form.do(distant, "batch", ops)
-        return proxy.round_trips, results
+        results: list[Any] = form.do(distant, "batch", ops)
+        assert took(proxy, trips), (proxy.round_trips, trips)
+        return results
 
     puts = ops_of(1000, 50, True)
-    assert cost(puts)[0] == 2  # these namespaces begin with it
-    assert cost(puts)[0] == 1
+    do(puts, 2)  # these namespaces begin with it
+    do(puts, 1)
     gets = [GetOp(op.namespace, op.key) for op in puts]
-    trips, items = cost([*gets, *gets[:3]])
-    assert trips == 1
+    items = do([*gets, *gets[:3]], 1)
     assert [item.value["n"] for item in items] == [*range(1000), 0, 1, 2]
-    trips, items = cost([*gets[:400], *ops_of(300, 50, True), *ops_of(100, 50, None)])
-    assert trips == 2
+    items = do([*gets[:400], *ops_of(300, 50, True), *ops_of(100, 50, None)], 2)
     assert [item.value["n"] for item in items[:400]] == list(range(400))
     searches = [SearchOp(("many", f"{n}"), limit=3) for n in range(50)]
-    assert cost([*gets[:100], *searches])[0] == 1
-    assert cost([*gets[:100], *searches, *ops_of(10, 5, True), PutOp(("warm",), "k", {})])[0] == 2
-    assert cost([SearchOp(("many",), limit=3)])[0] == 2
-    assert cost([PutOp(("new", f"{n}"), "k", {}) for n in range(1000)])[0] == 2
-    assert cost([PutOp(("new", f"{n}"), "k", {}) for n in range(1000)])[0] == 1
+    do([*gets[:100], *searches], 1)
+    do([*gets[:100], *searches, *ops_of(10, 5, True), PutOp(("warm",), "k", {})], 2)
+    do([SearchOp(("many",), limit=3)], 2)
+    do([PutOp(("new", f"{n}"), "k", {}) for n in range(1000)], 2)
+    do([PutOp(("new", f"{n}"), "k", {}) for n in range(1000)], 1)
 
 
 def test_a_thousand_searches_are_one_trip(proxy: Proxy, distant: SessionStore, form: Form) -> None:
@@ -195,11 +199,11 @@ def test_a_thousand_searches_are_one_trip(proxy: Proxy, distant: SessionStore, f
         ops = [SearchOp((f"{n}",), wanted) for n in range(999)]
         proxy.reset()
         found = form.do(distant, "batch", ops)
-        assert proxy.round_trips == 1
+        assert took(proxy, 1)
         assert [[item.value["k"] for item in items] for items in found] == [expected] * 999
     proxy.reset()
     (*_, last) = form.do(distant, "batch", [SearchOp((f"{n}",)) for n in range(1000)])
-    assert proxy.round_trips == 2  # one of them has a namespace below it
+    assert took(proxy, 2)  # one of them has a namespace below it
     assert len(last) == 3
 
 
