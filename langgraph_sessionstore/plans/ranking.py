@@ -39,7 +39,7 @@ from .items import (
     place_of,
 )
 from .together import together
-from .vectors import Matrix, Near, Vectors
+from .vectors import Known, Matrix, Near, Vectors
 
 _NAMES = 200
 """Namespaces that are looked at in one trip."""
@@ -47,6 +47,9 @@ _FEW = 32
 """Items that are fetched at first, when a filter may pass over them."""
 _KINDS = VALUE, CREATED, END, TEXTS
 """What is read of an item; the texts tell whether it is the one whose vectors were looked at."""
+
+
+_NOTHING = Near((), (), np.empty(0, dtype=np.float32))
 
 
 class _Candidate(NamedTuple):
@@ -95,9 +98,7 @@ class Ranking:
         first = [place_of(prefix)] if prefix else []
         lines = Page("name", prefix=keys.encode("store", *prefix), limit=_NAMES)
         while not self._wish.done:
-            outcomes = yield from together(
-                [self._rank(place, 0, 1) for place in first] + ([] if in_session else [_listed(lines)])
-            )
+            outcomes = yield from together([*self._ranks(first, 0), *([] if in_session else [_listed(lines)])])
             ranked += outcomes[: len(first)]
             if in_session:
                 break
@@ -106,9 +107,7 @@ class Ranking:
             places = [place_of(name) for name in names if name != prefix]
             while places:
                 some, places = self._affordable(places)
-                ranked += yield from together(
-                    self._rank(place, number, len(some)) for number, place in enumerate(some, len(ranked))
-                )
+                ranked += yield from together(self._ranks(some, len(ranked)))
             if not entries.cursor:
                 break
             first, lines = [], lines._replace(after=entries.cursor)
@@ -123,11 +122,22 @@ class Ranking:
                 return places[:at], places[at:]
         return places, []
 
-    def _rank(self, place: Place, number: int, many: int) -> Plan[Iterator[_Candidate]]:
-        """The items of a namespace, one of so many that are looked at together, the nearest first."""
-        known = self._vectors.of(place.partition)
-        near = Near((), (), np.empty(0, dtype=np.float32)) if known is None else known.near(self._query, place.rest)
-        guess = [each.where for each in islice(_in_order(place, number, near), self._pace)]
+    def _ranks(self, places: Sequence[Place], number: int) -> list[Plan[Iterator[_Candidate]]]:
+        """What ranks the items of these places, which are looked at together; the first one has this number."""
+        looks = []
+        for at, place in enumerate(places, number):
+            known = self._vectors.of(place.partition)
+            looks.append((place, at, known, _NOTHING if known is None else known.near(self._query, place.rest)))
+        best = heapq.merge(*[_in_order(place, at, near) for place, at, _, near in looks], key=lambda each: each[:2])
+        guess: dict[bytes, list[Where]] = {}
+        for each in islice(best, self._pace):
+            guess.setdefault(each.place.partition, []).append(each.where)
+        return [self._rank(*look, guess.get(look[0].partition, []), len(places)) for look in looks]
+
+    def _rank(
+        self, place: Place, number: int, known: Known | None, near: Near, guess: Sequence[Where], many: int
+    ) -> Plan[Iterator[_Candidate]]:
+        """The items of a place, one of so many, the nearest first. Those that are likely to be found come along."""
         asked = self._vectors.ask(place, known, many)
         gets = [Get(row) for where in guess for row in place.rows(_KINDS, where)]
         (replies,) = yield from must_all([Call(place.partition, Batch(*asked, *gets))])
