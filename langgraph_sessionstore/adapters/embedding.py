@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import IndexConfig, ensure_embeddings, get_text_at_path, tokenize_path
+from langgraph.store.base.embed import EmbeddingsLambda
 
 from ..errors import ConfigurationError
 from ..plans.vectors import DIGEST, Matrix, Vectors, unit
@@ -71,6 +73,8 @@ class Embedder:
 
     def embed(self, texts: Sequence[str], queries: Sequence[str]) -> tuple[list[Matrix], list[Matrix]]:
         """The vectors of texts, as they are, and of queries, with length 1."""
+        if isinstance(self.embeddings, EmbeddingsLambda) and not hasattr(self.embeddings, "func"):
+            raise ConfigurationError("embed is an async function: use the async forms, such as aput and asearch")
         made = self.embeddings.embed_documents(list(texts)) if texts else []
         asked = [self.embeddings.embed_query(query) for query in queries]
         return self._checked(made, len(texts)), self._units(asked)
@@ -110,8 +114,13 @@ def _paths(fields: Any) -> list[str | list[str]]:
 
 def _name_of(embeddings: Embeddings, dims: int) -> str:
     """What tells one model from another, as far as it can be seen."""
-    made = getattr(embeddings, "func", None) or getattr(embeddings, "afunc", None) or type(embeddings)
-    name = f"{getattr(made, '__module__', '')}.{getattr(made, '__qualname__', type(made).__qualname__)}"
-    told = ("model", "model_name", "model_id", "deployment", "dimensions")
-    parts = [getattr(embeddings, each, None) for each in told]
-    return repr([name, dims, *[part for part in parts if isinstance(part, (str, int))]])
+    made: Any = getattr(embeddings, "func", None) or getattr(embeddings, "afunc", None) or embeddings
+    told: list[Any] = [dims]
+    while isinstance(made, partial):
+        told += [*made.args, *made.keywords.items()]
+        made = made.func
+    for name in ("model", "model_name", "model_id", "deployment", "dimensions"):
+        told += [getattr(embeddings, name, None), getattr(made, name, None)]
+    named = made if hasattr(made, "__qualname__") else type(made)
+    told = [each for each in told if isinstance(each, (str, int, tuple))]
+    return repr([getattr(named, "__module__", ""), named.__qualname__, told])

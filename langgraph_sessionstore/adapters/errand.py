@@ -8,7 +8,7 @@ Rule 3: texts are embedded between two plans: `look` says what is not known yet,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from ..ops import Plan
 from ..plans import filters, finding, items
 from ..plans.items import TEXTS, VECTORS, Address, Hit, Namespace, Stored, located, place_of
 from ..plans.keeping import Change, Scribe, write
-from ..plans.together import together
+from ..plans.together import Counted, together
 
 if TYPE_CHECKING:
     from ..plans.vectors import Matrix
@@ -115,7 +115,7 @@ class Errand:
 
     # -- doing
 
-    def do(self, check: Plan[None] | None = None) -> Plan[list[Result]]:
+    def do(self, check: Callable[[], Plan[None]] | None = None) -> Plan[list[Result]]:
         """Do it; what is read is read together with a check. Writes have guards of their own."""
         now = self._scribe.now() // 1000
         wanted = [self._address(op) for op in self._ops if isinstance(op, GetOp)]
@@ -124,8 +124,11 @@ class Errand:
             yield from self._write()
             return [None] * len(self._ops)
         reads = [items.read(self._serde, wanted, now), *looks]
-        checks = [check] if check is not None else []
-        got, *found = yield from together([*reads, *checks])
+        counted = Counted()
+        checks = [check()] if check is not None else []
+        got, *found = yield from counted.of(together([*reads, *checks]))
+        if check is not None and counted.trips > 1:  # what was read later has to be of the same session
+            yield from check()
         results, used = self._results(iter(got), iter(found))
         yield from _live_on(used, now)
         yield from self._write()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -99,7 +99,11 @@ class SessionStore(OnBackend, BaseStore):
         return await self.acarry_out(ops)
 
     def carry_out(
-        self, ops: Iterable[Op], base: Namespace = (), writer: Writer | None = None, check: Plan[None] | None = None
+        self,
+        ops: Iterable[Op],
+        base: Namespace = (),
+        writer: Writer | None = None,
+        check: Callable[[], Plan[None]] | None = None,
     ) -> list[Result]:
         """The same below a namespace, as this writer; what is read is read together with a check."""
         errand = self._errand(ops, base, writer)
@@ -109,7 +113,11 @@ class SessionStore(OnBackend, BaseStore):
         return run(self.backend, errand.do(check))
 
     async def acarry_out(
-        self, ops: Iterable[Op], base: Namespace = (), writer: Writer | None = None, check: Plan[None] | None = None
+        self,
+        ops: Iterable[Op],
+        base: Namespace = (),
+        writer: Writer | None = None,
+        check: Callable[[], Plan[None]] | None = None,
     ) -> list[Result]:
         """The async form of `carry_out`."""
         errand = self._errand(ops, base, writer)

@@ -8,14 +8,15 @@ Rule 2: what belongs to a session is found when the session is named: no search 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import keys
-from ..errors import ConfigurationError
-from ..ops import Batch, Call, Entries, Page, Plan, must, must_all
+from ..errors import BackendError, ConfigurationError
+from ..ops import Batch, Call, Entries, Page, Plan, Row, must, must_all
 from . import filters
 from .ending import end_of
 from .items import (
@@ -35,6 +36,7 @@ from .keeping import sweep
 from .shelves import Shelves
 from .together import together
 
+_LOG = logging.getLogger(__name__)
 _ITEMS = 256
 """Items that are fetched at once of one namespace, at the most."""
 _FEW = 16
@@ -218,7 +220,7 @@ _Source = Callable[[Any], Plan[tuple[list[Namespace], Any]]]
 
 
 def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
-    """Pages of the list, without those namespaces that turn out to have no items. What has ended goes before."""
+    """Pages of the list, without those namespaces that turn out to have no items."""
 
     def read(after: bytes | None) -> Plan[tuple[list[Namespace], Any]]:
         prefix = keys.encode("store", *conditions.start)
@@ -228,14 +230,40 @@ def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
         places = [place_of(name) for name in names]
         looks = [Batch(place.any_item(), place.past(now, 1)) for place in places]
         rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
-        doubtful = [place for place, (_, ended) in zip(places, rows, strict=True) if ended]
-        if doubtful:
-            yield from together(sweep(shelves, place, now) for place in doubtful)
-            rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
-        names = [name for name, (row, _) in zip(names, rows, strict=True) if row]
+        doubtful = {place.partition: place for place, (_, ended) in zip(places, rows, strict=True) if ended}
+        some = yield from together(_has_items(shelves, place, now) for place in doubtful.values())
+        empty = {name for name, there in zip(doubtful, some, strict=True) if not there}
+        found = zip(names, places, rows, strict=True)
+        names = [name for name, place, (row, _) in found if row and place.partition not in empty]
         return names, entries.cursor or None
 
     return read
+
+
+def _has_items(shelves: Shelves, place: Place, now: int) -> Plan[bool]:
+    """Whether not all items of a namespace have ended."""
+    after: Where | None = None
+    swept = False
+    while True:
+        rows, ends = yield from must(place.partition, *place.page(after, _ITEMS, (CREATED, END)))
+        if _alive(place, rows, ends, now):
+            return True
+        if len(rows) < _ITEMS:
+            return False
+        if not swept:  # so that this is not gone through again and again
+            swept = True
+            try:
+                yield from sweep(shelves, place, now)
+                continue
+            except BackendError as exc:
+                _LOG.warning("what has ended could not be taken away: %s", exc)
+        after = place.at(rows[-1][0])
+
+
+def _alive(place: Place, rows: Sequence[Row], ends: Sequence[Row], now: int) -> list[Where]:
+    """The items on a page that have not ended."""
+    over = {row for row, stored in ends if (end := end_of(stored)) is not None and end.at <= now}
+    return [where for row, _ in rows if place.row(END, where := place.at(row)) not in over]
 
 
 def _of_session(start: Namespace, now: int) -> _Source:
@@ -244,9 +272,7 @@ def _of_session(start: Namespace, now: int) -> _Source:
 
     def read(after: Where | None) -> Plan[tuple[list[Namespace], Any]]:
         rows, ends = yield from must(place.partition, *place.page(after, _ITEMS, (CREATED, END)))
-        over = {row for row, stored in ends if (end := end_of(stored)) is not None and end.at <= now}
-        parts = [place.at(row) for row, _ in rows]
-        names = [place.namespace(part) for part in parts if place.row(END, part) not in over]
-        return list(dict.fromkeys(names)), parts[-1] if len(rows) == _ITEMS else None
+        names = dict.fromkeys(place.namespace(where) for where in _alive(place, rows, ends, now))
+        return list(names), place.at(rows[-1][0]) if len(rows) == _ITEMS else None
 
     return read

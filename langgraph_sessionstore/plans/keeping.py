@@ -97,24 +97,23 @@ class _Sheet:
         """What is to be done, when there is something to put."""
         return [self._past, self._name, *self._ops]
 
-    def erase(self, guards: Sequence[Op] = ()) -> Plan[bool]:
+    def erase(self, guards: Sequence[Op] = (), *, named: bool = True) -> Plan[bool | None]:
         """Do it, when there is only something to delete: whether nothing is left where something was.
 
-        That is no reason for a partition to begin, so its state is given a new name only where it has one.
+        That is no reason for a partition to begin, so only a state that has a name is given a new one. None: it has
+        none, and nothing was done yet.
         """
-        partition, any_item = self.place.partition, self.place.any_item()
-        named = Expect(self._name.key, True)
-        outcome = yield from call(partition, *guards, named, self._name, *self._ops, any_item)
-        lead = len(guards) + 2
+        name: list[Op] = [Expect(self._name.key, True), self._name] if named else []
+        lead = [*guards, *name]
+        outcome = yield from call(self.place.partition, *lead, *self._ops, self.place.any_item())
         if isinstance(outcome, Conflict) and outcome.guard == len(guards):
-            outcome = yield from call(partition, *guards, *self._ops, any_item)
-            lead = len(guards)
+            return None
         if isinstance(outcome, Conflict):
-            raise_refused(guards[outcome.guard], str(self.place.session_id), b"")
+            raise_refused(lead[outcome.guard], str(self.place.session_id), b"")
             return False
-        *replies, rows = outcome[lead:]
+        *replies, rows = outcome[len(lead) :]
         yield from self._tidy([], replies)
-        return not rows and (lead > len(guards) or any(replies))
+        return not rows and (named or any(replies))
 
     def add(self, place: Place, key: str, change: Change) -> None:
         where = place.where(key)
@@ -191,9 +190,14 @@ def _write_session(scribe: Scribe, sheet: _Sheet) -> Plan[None]:
     if sheet.puts:
         entry = Entry(scribe.writer, str(sheet.place.session_id), exclusive=False)
         outcome = yield from entry.send((), sheet.ops, op_id=scribe.shelves.new_id())
-        empty = yield from sheet.tidy(outcome)  # without guards of its own there is no conflict
+        empty: bool | None = yield from sheet.tidy(outcome)  # without guards of its own there is no conflict
     else:
-        empty = yield from sheet.erase([] if incarnation is None else [Expect(keys.INCARNATION, etag(incarnation))])
+        same: list[Op] = []
+        if incarnation is not None:
+            same = [Expect(keys.TOMBSTONE, False), Expect(keys.INCARNATION, etag(incarnation))]
+        empty = yield from sheet.erase(same)
+        if empty is None:
+            empty = yield from sheet.erase(same, named=False)
     if empty:
         yield from afterwards(_end(scribe.shelves, [sheet.place]))
 
@@ -205,8 +209,12 @@ def _write_own(shelves: Shelves, own: Mapping[bytes, _Sheet]) -> Plan[None]:
     replies, *ends = yield from together(
         [shelves.write({name: sheet.ops for name, sheet in put.items()}), *[sheet.erase() for sheet in erased]]
     )
+    unnamed = [sheet for sheet, end in zip(erased, ends, strict=True) if end is None]
+    if unnamed:
+        again = together(sheet.erase(named=False) for sheet in unnamed)
+        ends += yield from (again if len(unnamed) == len(own) else afterwards(again))
     ends += yield from together(sheet.tidy(reply) for sheet, reply in zip(put.values(), replies, strict=True))
-    emptied = [sheet.place for sheet, end in zip([*erased, *put.values()], ends, strict=True) if end]
+    emptied = [sheet.place for sheet, end in zip([*erased, *unnamed, *put.values()], ends, strict=True) if end]
     if emptied:
         yield from afterwards(_end(shelves, emptied))
 

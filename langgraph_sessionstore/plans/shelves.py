@@ -1,8 +1,8 @@
 """Partitions that are listed while something lies in them, such as the namespaces of a store.
 
 Rule: the list hears of a partition with its first write, and once more when that write turns out to have begun it. Who
-takes one away takes it from the list afterwards, if the list has not heard of it since. So all that is there is listed;
-a worker that dies in between leaves a line too many at the most.
+takes one away takes it from the list afterwards, if the list has not heard of it since. So all that is there is listed,
+when nobody died in between, and a line too many does no harm. Writers tell the list again after a minute.
 """
 
 from __future__ import annotations

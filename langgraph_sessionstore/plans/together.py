@@ -9,10 +9,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import OutcomeUnknown
 from ..ops import Calls, Plan
+
+T = TypeVar("T")
+
+
+class Counted:
+    """A plan whose trips are counted."""
+
+    def __init__(self) -> None:
+        self.trips = 0
+
+    def of(self, plan: Plan[T]) -> Plan[T]:
+        """The same plan, counted."""
+        step: Callable[[], Calls] = partial(next, plan)
+        while True:
+            try:
+                request = step()
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            self.trips += 1
+            try:
+                step = partial(plan.send, (yield request))
+            except Exception as exc:
+                step = partial(plan.throw, exc)
 
 
 def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:

@@ -34,11 +34,11 @@ class SessionItems(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do all of it: what is read is what was there before; the last write to a key counts."""
-        return self._store.carry_out(ops, self._base, self._desk.writer, self._check())
+        return self._store.carry_out(ops, self._base, self._desk.writer, self._check)
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """The async form of `batch`."""
-        return await self._store.acarry_out(ops, self._base, self._desk.writer, self._check())
+        return await self._store.acarry_out(ops, self._base, self._desk.writer, self._check)
 
     def _check(self) -> Plan[None]:
         self._desk.check(*(yield from must(self._desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import BaseStore, GetOp, InvalidNamespaceError, PutOp
+from support.between import Between
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -89,7 +90,7 @@ def test_a_handle_of_a_session_that_is_gone_reaches_no_items(manager: SessionMan
     calls: list[tuple[str, Any]] = [("get", (("a",), "k")), ("search", ((),)), ("list_namespaces", ())]
     calls += [("put", (("a",), "k", {})), ("delete", (("a",), "k"))]
     for name, arguments in calls:
-        with pytest.raises((SessionDeleted, SessionNotFound)):
+        with pytest.raises(SessionDeleted):
             form.do(held, name, *arguments)
     new = form.do(manager, "create_session", "s")
     form.do(new.store, "put", ("a",), "k", {"n": 2})
@@ -97,6 +98,23 @@ def test_a_handle_of_a_session_that_is_gone_reaches_no_items(manager: SessionMan
         with pytest.raises(SessionNotFound):
             form.do(held, name, *arguments)
     assert form.do(new.store, "get", ("a",), "k").value == {"n": 2}
+
+
+@pytest.mark.parametrize(("what", "arguments"), [("search", ((),)), ("list_namespaces", ())])
+def test_what_is_read_in_several_steps_is_of_one_session(
+    what: str, arguments: tuple[Any, ...], manager: SessionManager, form: Form, storage: Callable[[], Backend]
+) -> None:
+    def begin_anew() -> None:
+        other = SessionManager(storage())
+        other.delete_session("s")
+        other.create_session("s").store.batch([PutOp(("n", f"{n:03}"), "k", {"of": "another"}) for n in range(600)])
+
+    session = form.do(manager, "create_session", "s")
+    form.do(session.store, "batch", [PutOp(("n", f"{n:03}"), "k", {"of": "this"}) for n in range(600)])
+    assert len(form.do(session.store, what, *arguments, limit=999)) == 600
+    slow = SessionManager(Between(manager.backend, {3: begin_anew}))
+    with pytest.raises((SessionNotFound, SessionDeleted)):
+        form.do(form.do(slow, "get_session", "s").store, what, *arguments, limit=999)
 
 
 def test_the_last_item_that_goes_leaves_nothing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from support.meanings import Model, Named, Stores, belong, index, near, vector
 from support.places import two_places
 from support.sittings import Form
 
-from langgraph_sessionstore import Backend, SessionStore
+from langgraph_sessionstore import Backend, ConfigurationError, SessionStore
 
 
 @two_places
@@ -108,3 +109,36 @@ def test_sync_functions_and_embeddings_do_for_both_forms(backend: Backend, form:
         (found,) = form.do(store, "search", (f"{number}",), query="q")
         right = near("a q", "a") if isinstance(embed, Named) else near("q", "a")
         assert found.score == pytest.approx(right, abs=1e-4)
+
+
+class Provider:
+    """An embedding function that is an object, as those of some providers."""
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        return of_model(texts, self.model)
+
+
+def of_model(texts: Sequence[str], model: str) -> list[list[float]]:
+    return [[1.0, 0.0] if model == "a" else [0.0, 1.0] for _ in texts]
+
+
+@pytest.mark.parametrize("make", [Provider, lambda model: partial(of_model, model=model)])
+def test_functions_of_two_models_are_told_apart(make: Any, backend: Backend) -> None:
+    for model in "ab":
+        store = SessionStore(backend, index={"dims": 2, "embed": make(model)})
+        store.put(("n",), "k", {"text": "x"})
+        assert store.search(("n",), query="x")[0].score == pytest.approx(1)
+
+
+def test_an_async_function_is_for_the_async_forms(backend: Backend) -> None:
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        return of_model(texts, "a")
+
+    store = SessionStore(backend, index={"dims": 2, "embed": embed})
+    for act in (lambda: store.put(("n",), "k", {"text": "x"}), lambda: store.search(("n",), query="x")):
+        with pytest.raises(ConfigurationError, match="async"):
+            act()
+    assert store.get(("n",), "k") is None

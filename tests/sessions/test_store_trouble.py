@@ -237,3 +237,23 @@ def _look() -> Any:
     (rows,) = yield from must(keys.encode("store", "n"), Range(b"", None))
     (lines,) = yield from must(STORE, Page("name"))
     return rows, lines
+
+
+@two_places
+def test_what_was_stored_beside_a_delete_of_nothing_is_not_denied(manager: SessionManager, form: Form) -> None:
+    ops = [PutOp(("a",), "k", {"n": 1}), PutOp(("never",), "k", None), PutOp(("nowhere",), "k", None)]
+    told = set()
+    for at in range(1, 12):
+        good = SessionStore(manager.backend)
+        form.do(good, "batch", [PutOp(("a",), "k", {"n": 0}), PutOp(("a",), "l", {})])
+        faulty = FaultyBackend(manager.backend, {at: Fault.FAIL})
+        try:
+            form.do(SessionStore(faulty), "batch", ops)
+        except OutcomeUnknown:
+            told.add("unknown")
+        except SessionStoreError:
+            told.add("nothing")
+            assert form.do(good, "get", ("a",), "k").value == {"n": 0}
+    assert "unknown" in told
+    form.do(good, "batch", [PutOp(("a",), "k", None), PutOp(("never",), "k", {}), PutOp(("nowhere",), "k", None)])
+    assert form.do(good, "list_namespaces") == [("a",), ("never",)]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from langgraph.store.base import PutOp
+from support.between import Between
 from support.lifetimes import INDEX, SECRET, Clock, Look, Managers, N, Namespace, left, listed, names, rows, unsound
 from support.places import every_place, two_kinds, two_places
 from support.sittings import Form
 
-from langgraph_sessionstore import SESSION_NAMESPACE, Backend, SessionStore
+from langgraph_sessionstore import SESSION_NAMESPACE, Backend, BackendFull, SessionStore
+from langgraph_sessionstore.backends.base import Answer
+from langgraph_sessionstore.ops import Call
 from langgraph_sessionstore.plans.items import END, HINT, VALUE, VERSION
 from langgraph_sessionstore.testing import FaultyBackend
 
@@ -138,3 +141,25 @@ def test_what_has_ended_does_not_make_a_search_long(storage: Callable[[], Backen
         counting.calls = 0
         assert names(store.search(N, **options)) == ["last"]
         assert counting.calls <= 20, options
+
+
+@two_places
+def test_a_list_is_right_where_nothing_can_be_written(manager_on: Managers, form: Form, clock: Clock) -> None:
+    class Full(Between):
+        def execute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
+            if any(call.batch.writes for call in calls):
+                raise BackendFull("no space")
+            return super().execute(calls, ordered=ordered)
+
+        async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
+            if any(call.batch.writes for call in calls):
+                raise BackendFull("no space")
+            return await super().aexecute(calls, ordered=ordered)
+
+    store = manager_on().store
+    ops = [PutOp(("all end",), f"{n}", {}, ttl=10) for n in range(600)]
+    ops += [PutOp(("one stays",), f"{n:03}", {}, ttl=10 if n < 599 else None) for n in range(600)]
+    form.do(store, "batch", ops)
+    clock.pass_(11)
+    assert form.do(SessionStore(Full(store.backend, {})), "list_namespaces") == [("one stays",)]
+    assert form.do(store, "list_namespaces") == [("one stays",)]
