@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,6 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import GetOp, InvalidNamespaceError, ListNamespacesOp, PutOp, SearchOp
 from support.proxy import Proxy
 from support.savers import checkpoint, config
-from support.servers import RedisServer
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -297,12 +296,6 @@ def test_damage_is_told(manager: SessionManager, storage: Callable[[], Backend],
             form.do(manager.data, "search", prefix)
     assert len(form.do(manager.data, "search", ("sessions",))) == 1
     form.do(session, "delete")
-
-
-@pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
 
 
 def test_what_it_costs(proxy: Proxy, form: Form, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from sessions.test_graph_sessions import TALK, Sitting, talked, texts
 from support.proxy import Proxy
-from support.servers import RedisServer
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -272,12 +271,6 @@ def test_an_edit_stores_what_it_changes(sitting: Sitting) -> None:
         edit(sitting)
         assert size() - before < 4000, name
     sitting.agrees(texts(sitting.state().values["messages"]))
-
-
-@pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

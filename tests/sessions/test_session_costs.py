@@ -9,18 +9,11 @@ from typing import Any
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from support.proxy import Proxy
-from support.servers import RedisServer
 from support.sittings import Form
 
 from langgraph_sessionstore import Session, SessionManager
 
 PREFIX = f"costs-{uuid.uuid4()}"
-
-
-@pytest.fixture
-def proxy(redis7: RedisServer) -> Iterator[Proxy]:
-    with Proxy(redis7.host, redis7.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture
