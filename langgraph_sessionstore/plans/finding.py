@@ -37,7 +37,7 @@ from .shelves import Shelves
 from .together import together
 
 _LOG = logging.getLogger(__name__)
-_ITEMS = 256
+ITEMS = 256
 """Items that are fetched at once of one namespace, at the most."""
 _FEW = 16
 """Items that are fetched at first, when a filter may pass over them."""
@@ -89,7 +89,7 @@ class Search:
         self._wish = Wish(offset, limit)
         self._now = now
         self._found: list[Hit] = []
-        self._pace = _FEW if wanted else _ITEMS
+        self._pace = _FEW if wanted else ITEMS
         """How many items to fetch at once; less when they are large."""
         self._many = _AT_ONCE
         self._sparse = bool(wanted)
@@ -101,7 +101,7 @@ class Search:
             yield from self._all_of(place_of(prefix))
             return self._found
         first = [place_of(prefix)] if prefix else []
-        lines = Page("name", prefix=keys.encode("store", *prefix), limit=_NAMES)
+        lines = lines_below(prefix)
         while not self._wish.done:
             size = self._size()
             calls = [Call(place.partition, Batch(*place.page(None, size))) for place in first]
@@ -109,8 +109,7 @@ class Search:
             for place, page in zip(first, pages, strict=True):
                 yield from self._all_of(place, page, size)
             entries: Entries = listed[0]
-            names = [namespace_of(entry.name) for entry in entries.rows]
-            places = [place_of(name) for name in names if name != prefix]
+            places = places_below(prefix, entries)
             while places and not self._wish.done:
                 many = self._many if self._sparse else min(self._many, self._wish.left)
                 some, places = places[:many], places[many:]
@@ -118,9 +117,7 @@ class Search:
                 asked = [Call(place.partition, Batch(*place.page(None, size))) for place in some]
                 outcomes = yield from must_all(asked)
                 large = sum(len(value) for page in outcomes for _, value in page[0])
-                self._many = max(
-                    1, min(_NAMES, self._many * (2 if large < _BYTES else 1) * _BYTES // max(_BYTES, large))
-                )
+                self._many = pace(self._many, large, _NAMES)
                 for place, page in zip(some, outcomes, strict=True):
                     yield from self._all_of(place, page, size)
             if not entries.cursor:
@@ -158,9 +155,20 @@ class Search:
             self._found.append(Hit(item))
 
 
-def pace(many: int, size: int) -> int:
-    """How many items to fetch next, when so many had this size."""
-    return max(1, min(_ITEMS, many * (2 if size < _BYTES else 1) * _BYTES // max(_BYTES, size)))
+def lines_below(prefix: Namespace) -> Page:
+    """What reads the first page of the list, from a namespace on."""
+    return Page("name", prefix=keys.encode("store", *prefix), limit=_NAMES)
+
+
+def places_below(prefix: Namespace, entries: Entries) -> list[Place]:
+    """The places of the namespaces on a page of the list, but for that one itself."""
+    names = [namespace_of(entry.name) for entry in entries.rows]
+    return [place_of(name) for name in names if name != prefix]
+
+
+def pace(many: int, size: int, most: int = ITEMS) -> int:
+    """How many items (or namespaces) to fetch next, when so many had this size."""
+    return max(1, min(most, many * (2 if size < _BYTES else 1) * _BYTES // max(_BYTES, size)))
 
 
 class Conditions:
@@ -223,8 +231,7 @@ def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
     """Pages of the list, without those namespaces that turn out to have no items."""
 
     def read(after: bytes | None) -> Plan[tuple[list[Namespace], Any]]:
-        prefix = keys.encode("store", *conditions.start)
-        (listed,) = yield from must(STORE, Page("name", prefix=prefix, after=after or b"", limit=_NAMES))
+        (listed,) = yield from must(STORE, lines_below(conditions.start)._replace(after=after or b""))
         entries: Entries = listed
         names = [name for entry in entries.rows if conditions.fit(name := namespace_of(entry.name))]
         places = [place_of(name) for name in names]
@@ -245,10 +252,10 @@ def _has_items(shelves: Shelves, place: Place, now: int) -> Plan[bool]:
     after: Where | None = None
     swept = False
     while True:
-        rows, ends = yield from must(place.partition, *place.page(after, _ITEMS, (CREATED, END)))
+        rows, ends = yield from must(place.partition, *place.page(after, ITEMS, (CREATED, END)))
         if _alive(place, rows, ends, now):
             return True
-        if len(rows) < _ITEMS:
+        if len(rows) < ITEMS:
             return False
         if not swept:  # so that this is not gone through again and again
             swept = True
@@ -271,8 +278,8 @@ def _of_session(start: Namespace, now: int) -> _Source:
     place = place_of(start)
 
     def read(after: Where | None) -> Plan[tuple[list[Namespace], Any]]:
-        rows, ends = yield from must(place.partition, *place.page(after, _ITEMS, (CREATED, END)))
+        rows, ends = yield from must(place.partition, *place.page(after, ITEMS, (CREATED, END)))
         names = dict.fromkeys(place.namespace(where) for where in _alive(place, rows, ends, now))
-        return list(names), place.at(rows[-1][0]) if len(rows) == _ITEMS else None
+        return list(names), place.at(rows[-1][0]) if len(rows) == ITEMS else None
 
     return read

@@ -8,7 +8,7 @@
         (4, 0, key)                     the texts that are embedded, by their digests
         (5, 0, key)                     their vectors
         (6, moment, 0, key)             an item in the order of the ends; see `ending`
-        (7,)                            a name for the state that the last put left behind
+        (7,)                            a name for the state that the last write left behind
     partition ("session", id)           the items of the namespaces (SESSION_NAMESPACE, id, *rest): they go with it
         ("x", 0, *rest, 0, key)         and so on, with "x" in front and the rest before the 0
 
@@ -83,16 +83,16 @@ class Place(NamedTuple):
 
     def row(self, kind: int, where: Sequence[Segment]) -> bytes:
         """The key of one of an item's rows."""
-        return _front(self.head, kind) + keys.encode(*where)
+        return self.own(kind) + keys.encode(*where)
 
     def rows(self, kinds: Sequence[int], where: Sequence[Segment]) -> list[bytes]:
         """The keys of several of its rows."""
         rest = keys.encode(*where)
-        return [_front(self.head, kind) + rest for kind in kinds]
+        return [self.own(kind) + rest for kind in kinds]
 
     def own(self, kind: int) -> bytes:
-        """The key of a row that is about all items here."""
-        return keys.encode(*self.head, kind)
+        """The key of a row that is about all items here, and how the keys of the items' rows begin."""
+        return _front(self.head, kind)
 
     def items(self) -> Span:
         """Small rows, one of each item in the partition."""
@@ -142,8 +142,8 @@ class Place(NamedTuple):
 
     def past(self, now: int, limit: int, after: bytes | None = None) -> Op:
         """What reads hints for items that have ended, or soon will; from the first on, or behind the last one read."""
-        first = keys.encode(*self.head, HINT) if after is None else after + b"\xff"
-        return Range(first, keys.encode(*self.head, HINT, now + 1), limit=limit)
+        first = self.own(HINT) if after is None else after + b"\xff"
+        return Range(first, self.own(HINT) + keys.encode(now + 1), limit=limit)
 
     def ended(self, hint: bytes, name: Op) -> Ended:
         """What a hint names; taking it away gives the state a new name."""
@@ -153,7 +153,7 @@ class Place(NamedTuple):
 
     def hint(self, end: End, where: Where) -> bytes:
         """The key of a hint for an item."""
-        return keys.encode(*self.head, HINT, end.hint(), *where)
+        return self.own(HINT) + keys.encode(end.hint(), *where)
 
 
 @lru_cache

@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, tee
 from typing import Any, NamedTuple
 
 import numpy as np
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from .. import keys
 from ..ops import Batch, Call, Entries, Get, Page, Plan, must_all
 from . import filters
-from .finding import Wish, pace
+from .finding import ITEMS, Wish, lines_below, pace, places_below
 from .items import (
     CREATED,
     END,
@@ -35,14 +34,11 @@ from .items import (
     Place,
     Where,
     fetch,
-    namespace_of,
     place_of,
 )
 from .together import together
 from .vectors import Known, Matrix, Near, Vectors
 
-_NAMES = 200
-"""Namespaces that are looked at in one trip."""
 _FEW = 32
 """Items that are fetched at first, when a filter may pass over them."""
 _KINDS = VALUE, CREATED, END, TEXTS
@@ -87,7 +83,7 @@ class Ranking:
         self._wanted = wanted
         self._wish = Wish(offset, limit)
         self._now = now
-        self._pace = _FEW if wanted else max(1, min(256, offset + limit))
+        self._pace = _FEW if wanted else max(1, min(ITEMS, self._wish.left))
         self._fetched: dict[tuple[bytes, Where], Sequence[Any]] = {}
         """Rows that were fetched before they were asked for."""
 
@@ -96,22 +92,21 @@ class Ranking:
         ranked: list[Iterator[_Candidate]] = []
         in_session = prefix[:1] == (SESSION_NAMESPACE,)
         first = [place_of(prefix)] if prefix else []
-        lines = Page("name", prefix=keys.encode("store", *prefix), limit=_NAMES)
+        lines = lines_below(prefix)
         while not self._wish.done:
             outcomes = yield from together([*self._ranks(first, 0), *([] if in_session else [_listed(lines)])])
             ranked += outcomes[: len(first)]
             if in_session:
                 break
             entries: Entries = outcomes[-1]
-            names = [namespace_of(entry.name) for entry in entries.rows]
-            places = [place_of(name) for name in names if name != prefix]
+            places = places_below(prefix, entries)
             while places:
                 some, places = self._affordable(places)
                 ranked += yield from together(self._ranks(some, len(ranked)))
             if not entries.cursor:
                 break
             first, lines = [], lines._replace(after=entries.cursor)
-        return (yield from self._pick(heapq.merge(*ranked, key=lambda each: each[:2])))
+        return (yield from self._pick(_merged(ranked)))
 
     def _affordable(self, places: list[Place]) -> tuple[list[Place], list[Place]]:
         """So many that one trip may look at all of them, and the others."""
@@ -124,27 +119,38 @@ class Ranking:
 
     def _ranks(self, places: Sequence[Place], number: int) -> list[Plan[Iterator[_Candidate]]]:
         """What ranks the items of these places, which are looked at together; the first one has this number."""
-        looks = []
+        looks, known_order = [], []
         for at, place in enumerate(places, number):
             known = self._vectors.of(place.partition)
-            looks.append((place, at, known, _NOTHING if known is None else known.near(self._query, place.rest)))
-        best = heapq.merge(*[_in_order(place, at, near) for place, at, _, near in looks], key=lambda each: each[:2])
+            near = _NOTHING if known is None else known.near(self._query, place.rest)
+            order, again = tee(_in_order(place, at, near))
+            known_order.append(order)
+            looks.append((place, at, known, again))
         guess: dict[bytes, list[Where]] = {}
-        for each in islice(best, self._pace):
+        for each in islice(_merged(known_order), self._pace):
             guess.setdefault(each.place.partition, []).append(each.where)
         return [self._rank(*look, guess.get(look[0].partition, []), len(places)) for look in looks]
 
     def _rank(
-        self, place: Place, number: int, known: Known | None, near: Near, guess: Sequence[Where], many: int
+        self,
+        place: Place,
+        number: int,
+        known: Known | None,
+        order: Iterator[_Candidate],
+        guess: Sequence[Where],
+        many: int,
     ) -> Plan[Iterator[_Candidate]]:
-        """The items of a place, one of so many, the nearest first. Those that are likely to be found come along."""
+        """The items of a place, one of so many, the nearest first: in this order, if what is known is still right.
+
+        Those that are likely to be found come along.
+        """
         asked = self._vectors.ask(place, known, many)
         gets = [Get(row) for where in guess for row in place.rows(_KINDS, where)]
         (replies,) = yield from must_all([Call(place.partition, Batch(*asked, *gets))])
         rows = iter(replies[len(asked) :])
         self._fetched |= {(place.partition, where): [next(rows) for _ in _KINDS] for where in guess}
-        other = yield from self._vectors.look(place, known, replies[: len(asked)], self._query, many)
-        return _in_order(place, number, near if other is None else other)
+        near = yield from self._vectors.look(place, known, replies[: len(asked)], self._query, many)
+        return order if near is None else _in_order(place, number, near)
 
     def _pick(self, candidates: Iterator[_Candidate]) -> Plan[list[Hit]]:
         """Look at items in their order, as long as more are wanted."""
@@ -186,6 +192,11 @@ def _listed(lines: Page) -> Plan[Entries]:
     ((entries,),) = yield from must_all([Call(STORE, Batch(lines))])
     made: Entries = entries
     return made
+
+
+def _merged(ranked: Sequence[Iterator[_Candidate]]) -> Iterator[_Candidate]:
+    """The candidates of all places in one order."""
+    return heapq.merge(*ranked, key=lambda each: each[:2])
 
 
 def _in_order(place: Place, number: int, near: Near) -> Iterator[_Candidate]:

@@ -18,7 +18,7 @@ from support.sittings import Form
 
 from langgraph_sessionstore import Backend, SessionStore
 from langgraph_sessionstore.backends.memory import MemoryBackend
-from langgraph_sessionstore.plans import ranking, vectors
+from langgraph_sessionstore.plans import finding, ranking, vectors
 
 LABELS = ["a", "ab", "b", "ü", "1"]
 FILTERS: list[dict[str, Any] | None] = [None, None, {}, {"n": 1}, {"n": {"$gte": 2}}, {"n": {"$ne": 3}, "kind": "x"}]
@@ -109,7 +109,7 @@ def test_it_finds_the_same_in_many_small_pieces(
     monkeypatch.setattr(vectors, "_KEYS", 3)
     monkeypatch.setattr(vectors, "_BYTES", 4 * DIMS * 2)
     monkeypatch.setattr(vectors, "_FEW", 2)
-    monkeypatch.setattr(ranking, "_NAMES", 3)
+    monkeypatch.setattr(finding, "_NAMES", 3)
     monkeypatch.setattr(ranking, "_FEW", 2)
     compare(backend, form, 10 + seed, 12)
 
