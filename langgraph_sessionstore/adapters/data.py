@@ -31,11 +31,12 @@ from ..ops import Plan
 from ..plans import browsing, showing
 from ..plans.browsing import Search
 from ..plans.desk import Desk
-from ..plans.finding import Conditions, Wish
+from ..plans.finding import Wish
 from ..plans.showing import Namespace
 from ..plans.together import together
 from ..session.common import CHANCE
 from .checkpointer import SessionCheckpointer
+from .errand import conditions_of
 
 
 class SessionData(BaseStore):
@@ -201,7 +202,7 @@ class SessionData(BaseStore):
         if isinstance(op, SearchOp):
             return Search(desk, op.filter, op.offset, op.limit).run(_labels(op.namespace_prefix))
         if isinstance(op, ListNamespacesOp):
-            return browsing.namespaces(desk, _conditions(op), Wish(op.offset, op.limit))
+            return browsing.namespaces(desk, conditions_of(op, _labels), Wish(op.offset, op.limit))
         raise ConfigurationError(f"a store knows no operation {type(op).__name__}")
 
 
@@ -224,12 +225,3 @@ def _labels(namespace: Any) -> Namespace:
 def _matches(prefix: NamespacePath | None, suffix: NamespacePath | None) -> tuple[MatchCondition, ...]:
     before = (MatchCondition("prefix", prefix),) if prefix else ()
     return before + ((MatchCondition("suffix", suffix),) if suffix else ())
-
-
-def _conditions(op: ListNamespacesOp) -> Conditions:
-    paths: dict[str, list[Namespace]] = {"prefix": [], "suffix": []}
-    for condition in op.match_conditions or ():
-        if condition.match_type not in paths:
-            raise ConfigurationError(f"namespaces are matched by prefix or suffix, not by {condition.match_type!r:.80}")
-        paths[condition.match_type].append(_labels(condition.path))
-    return Conditions(paths["prefix"], paths["suffix"], op.max_depth)

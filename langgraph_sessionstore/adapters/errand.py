@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -44,13 +45,24 @@ class Errand:
     """What a batch is about to do."""
 
     def __init__(
-        self, ops: Sequence[Op], serde: SerializerProtocol, scribe: Scribe, embedder: Embedder | None, base: Namespace
+        self,
+        ops: Sequence[Op],
+        serde: SerializerProtocol,
+        scribe: Scribe,
+        embedder: Embedder | None,
+        base: Namespace,
+        check: Callable[[], Plan[None]] | None,
     ) -> None:
         self._ops = ops
         self._serde = serde
         self._scribe = scribe
         self._embedder = embedder
         self._base = base
+        self._verify = check
+        """What has to hold for all that is read. Writes have guards of their own."""
+        self._wanted: list[Address] = []
+        self._looks: list[Callable[[int], Plan[Any]]] = []
+        """The searches and listings, which begin at a moment."""
         self._queries: dict[str, Matrix | None] = {}
         self._puts: dict[Address, PutOp] = {}
         self._texts: dict[Address, dict[bytes, str]] = {}
@@ -67,14 +79,14 @@ class Errand:
     def _check(self, op: Op) -> None:
         """Refuse what cannot be done, and note what is to be written and embedded."""
         if isinstance(op, GetOp):
-            self._address(op)
+            self._wanted.append(self._address(op))
         elif isinstance(op, PutOp):
             address = self._address(op)
             _check_put(op)
             self._puts.pop(address, None)  # the place in the order is that of the last write too
             self._puts[address] = op
         elif isinstance(op, SearchOp):
-            self._labels(op.namespace_prefix)
+            self._looks.append(partial(self._search, op, self._labels(op.namespace_prefix)))
             filters.check(op.filter)
             finding.Wish(op.offset, op.limit)
             if op.query is not None and not isinstance(op.query, str):
@@ -82,7 +94,7 @@ class Errand:
             if op.query and self._embedder is not None:
                 self._queries[op.query] = None
         elif isinstance(op, ListNamespacesOp):
-            self._conditions(op)
+            self._looks.append(partial(self._list, op, conditions_of(op, _labels, self._base)))
             finding.Wish(op.offset, op.limit)
         else:
             raise ConfigurationError(f"a store knows no operation {type(op).__name__}")
@@ -115,20 +127,17 @@ class Errand:
 
     # -- doing
 
-    def do(self, check: Callable[[], Plan[None]] | None = None) -> Plan[list[Result]]:
-        """Do it; what is read is read together with a check. Writes have guards of their own."""
-        now = self._scribe.now() // 1000
-        wanted = [self._address(op) for op in self._ops if isinstance(op, GetOp)]
-        looks = [self._look_for(op, now) for op in self._ops if isinstance(op, (SearchOp, ListNamespacesOp))]
-        if not wanted and not looks:
+    def do(self) -> Plan[list[Result]]:
+        """Do it: read all of it together, then write."""
+        if not self._wanted and not self._looks:
             yield from self._write()
             return [None] * len(self._ops)
-        reads = [items.read(self._serde, wanted, now), *looks]
-        counted = Counted()
-        checks = [check()] if check is not None else []
+        now, counted = self._scribe.now() // 1000, Counted()
+        reads = [items.read(self._serde, self._wanted, now), *[look(now) for look in self._looks]]
+        checks = [self._verify()] if self._verify is not None else []
         got, *found = yield from counted.of(together([*reads, *checks]))
-        if check is not None and counted.trips > 1:  # what was read later has to be of the same session
-            yield from check()
+        if self._verify is not None and counted.trips > 1:  # what was read later has to be of the same session
+            yield from self._verify()
         results, used = self._results(iter(got), iter(found))
         yield from _live_on(used, now)
         yield from self._write()
@@ -139,10 +148,10 @@ class Errand:
             changes = {address: self._change(address, op) for address, op in self._puts.items()}
             yield from write(self._scribe, changes)
 
-    def _look_for(self, op: SearchOp | ListNamespacesOp, now: int) -> Plan[Any]:
-        if isinstance(op, ListNamespacesOp):
-            return finding.namespaces(self._conditions(op), self._scribe.shelves, op.offset, op.limit, now)
-        prefix = self._labels(op.namespace_prefix)
+    def _list(self, op: ListNamespacesOp, conditions: finding.Conditions, now: int) -> Plan[list[Namespace]]:
+        return finding.namespaces(conditions, self._scribe.shelves, op.offset, op.limit, now)
+
+    def _search(self, op: SearchOp, prefix: Namespace, now: int) -> Plan[list[Hit]]:
         query = self._queries.get(op.query or "")
         if query is None or self._embedder is None:
             return finding.Search(self._serde, op.filter, op.offset, op.limit, now).run(prefix)
@@ -192,16 +201,6 @@ class Errand:
             raise ConfigurationError(f"the key of an item is text, not {type(op.key).__name__}")
         return labels, op.key
 
-    def _conditions(self, op: ListNamespacesOp) -> finding.Conditions:
-        paths: dict[str, list[Namespace]] = {"prefix": [], "suffix": []}
-        for condition in op.match_conditions or ():
-            if condition.match_type not in paths:
-                raise ConfigurationError(
-                    f"namespaces are matched by prefix or suffix, not by {condition.match_type!r:.80}"
-                )
-            paths[condition.match_type].append(_labels(condition.path))
-        return finding.Conditions(paths["prefix"], paths["suffix"], op.max_depth, self._base)
-
     def _fields(self, item: Stored) -> dict[str, Any]:
         return {
             "namespace": item.namespace[len(self._base) :],
@@ -210,6 +209,16 @@ class Errand:
             "created_at": _moment(item.created),
             "updated_at": _moment(item.updated),
         }
+
+
+def conditions_of(op: ListNamespacesOp, labels: Callable[[Any], Namespace], base: Namespace = ()) -> finding.Conditions:
+    """Which namespaces a listing wants; `labels` says which ones there may be."""
+    paths: dict[str, list[Namespace]] = {"prefix": [], "suffix": []}
+    for condition in op.match_conditions or ():
+        if condition.match_type not in paths:
+            raise ConfigurationError(f"namespaces are matched by prefix or suffix, not by {condition.match_type!r:.80}")
+        paths[condition.match_type].append(labels(condition.path))
+    return finding.Conditions(paths["prefix"], paths["suffix"], op.max_depth, base)
 
 
 def _live_on(used: Sequence[Stored], now: int) -> Plan[None]:

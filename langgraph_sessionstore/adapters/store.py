@@ -92,42 +92,36 @@ class SessionStore(OnBackend, BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do all of it: what is read is what was there before; the last write to a key counts."""
-        return self.carry_out(ops)
+        return self.carry_out(self.errand(ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """The async form of `batch`."""
-        return await self.acarry_out(ops)
+        return await self.acarry_out(self.errand(ops))
 
-    def carry_out(
+    def errand(
         self,
         ops: Iterable[Op],
         base: Namespace = (),
         writer: Writer | None = None,
         check: Callable[[], Plan[None]] | None = None,
-    ) -> list[Result]:
-        """The same below a namespace, as this writer; what is read is read together with a check."""
-        errand = self._errand(ops, base, writer)
+    ) -> Errand:
+        """A batch to carry out: below a namespace, as this writer, with a check of what is read."""
+        scribe = Scribe(writer or self.writer, self._shelves, _now)
+        return Errand(list(ops), self._serde, scribe, self._embedder, base, check)
+
+    def carry_out(self, errand: Errand) -> list[Result]:
+        """Do a batch, and embed what it needs."""
         texts = run(self.backend, errand.look())
         if self._embedder is not None and (texts or errand.queries):
             errand.learn(*self._embedder.embed(texts, errand.queries))
-        return run(self.backend, errand.do(check))
+        return run(self.backend, errand.do())
 
-    async def acarry_out(
-        self,
-        ops: Iterable[Op],
-        base: Namespace = (),
-        writer: Writer | None = None,
-        check: Callable[[], Plan[None]] | None = None,
-    ) -> list[Result]:
+    async def acarry_out(self, errand: Errand) -> list[Result]:
         """The async form of `carry_out`."""
-        errand = self._errand(ops, base, writer)
         texts = await arun(self.backend, errand.look())
         if self._embedder is not None and (texts or errand.queries):
             errand.learn(*await self._embedder.aembed(texts, errand.queries))
-        return await arun(self.backend, errand.do(check))
-
-    def _errand(self, ops: Iterable[Op], base: Namespace, writer: Writer | None) -> Errand:
-        return Errand(list(ops), self._serde, Scribe(writer or self.writer, self._shelves, _now), self._embedder, base)
+        return await arun(self.backend, errand.do())
 
     # -- what has ended
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from langgraph.store.base import BaseStore, Op, Result
 
 from .. import keys
+from ..adapters.errand import Errand
 from ..adapters.store import SessionStore
 from ..ops import Get, Plan, must
 from ..plans.desk import Desk
@@ -34,11 +35,14 @@ class SessionItems(BaseStore):
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Do all of it: what is read is what was there before; the last write to a key counts."""
-        return self._store.carry_out(ops, self._base, self._desk.writer, self._check)
+        return self._store.carry_out(self._errand(ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """The async form of `batch`."""
-        return await self._store.acarry_out(ops, self._base, self._desk.writer, self._check)
+        return await self._store.acarry_out(self._errand(ops))
+
+    def _errand(self, ops: Iterable[Op]) -> Errand:
+        return self._store.errand(ops, self._base, self._desk.writer, self._check)
 
     def _check(self) -> Plan[None]:
         self._desk.check(*(yield from must(self._desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
