@@ -37,6 +37,8 @@ from .errors import (
     DamagedStorage,
     DataError,
     ForeignStorage,
+    Interrupted,
+    InvalidAnswer,
     LeaseHeld,
     LeaseLost,
     MessageIndexError,
@@ -62,6 +64,7 @@ from .usage import Metrics, Price, Usage
 
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
+    from .conversation import Conversation
 
 __version__ = "0.1.0"
 
@@ -74,11 +77,14 @@ __all__ = [
     "BackendUnavailable",
     "ConfigurationError",
     "ConflictError",
+    "Conversation",
     "CorruptData",
     "DamagedStorage",
     "DataError",
     "Draft",
     "ForeignStorage",
+    "Interrupted",
+    "InvalidAnswer",
     "LeaseHeld",
     "LeaseLost",
     "MessageIndexError",
@@ -113,8 +119,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name != "SessionChatHistory":  # which imports what LangChain calls deprecated, so only who asks for it does
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .adapters.chat_history import SessionChatHistory
+    if name == "SessionChatHistory":  # which imports what LangChain calls deprecated, so only who asks for it does
+        from .adapters.chat_history import SessionChatHistory
 
-    return SessionChatHistory
+        return SessionChatHistory
+    if name == "Conversation":  # which needs more of LangChain than the rest together
+        from .conversation import Conversation
+
+        return Conversation
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

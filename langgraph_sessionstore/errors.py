@@ -17,7 +17,9 @@
     |   |-- SessionDeleted                  it was deleted, and shall not come back by itself
     |   |-- MessagesElsewhere               its messages are in the log, or in the graph's state
     |   |-- MessageIndexError (IndexError)  no message has this index
-    |   `-- NothingToUndo                   no operation is left to undo or redo
+    |   |-- NothingToUndo                   no operation is left to undo or redo
+    |   |-- InvalidAnswer (ValueError)      a model has answered something else than what was asked for
+    |   `-- Interrupted                     a graph waits for an answer before it can go on
     `-- BackendError                        the storage could not do its work
         |-- BackendClosed                   used after close()
         |-- BackendUnavailable              not reachable, or too busy; nothing was applied
@@ -26,7 +28,8 @@
         |-- DamagedStorage                  ours, but no longer readable; left as it is
         `-- OutcomeUnknown                  the call may or may not have been applied
 
-The rule: a call that failed with anything but `OutcomeUnknown` left no trace.
+The rule: a call that failed with anything but `OutcomeUnknown` left no trace. (`Interrupted` is no failure: what was
+done until then is stored.)
 """
 
 from __future__ import annotations
@@ -109,6 +112,21 @@ class MessageIndexError(SessionError, IndexError):
 
 class NothingToUndo(SessionError):
     """No operation is left that could be undone, or redone."""
+
+
+class InvalidAnswer(SessionError, ValueError):
+    """A model has answered something else than what was asked for; `answer` is what it said. Nothing was stored."""
+
+    answer: Any = None
+
+
+class Interrupted(SessionError):
+    """A graph waits for an answer before it can go on: `interrupts` says what it asks. What it has done is stored.
+
+    `conversation.run(Command(resume=...))` answers.
+    """
+
+    interrupts: tuple[Any, ...] = ()
 
 
 class BackendError(SessionStoreError):

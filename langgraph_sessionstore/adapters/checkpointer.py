@@ -296,7 +296,8 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> Plan[None]:
+        beside: writing.Beside | None = None,
+    ) -> Plan[bool]:
         if not isinstance(checkpoint["id"], str) or not checkpoint["id"]:
             raise ConfigurationError(f"a checkpoint's id is text, not {checkpoint['id']!r}")
         noted = get_checkpoint_metadata(config, metadata)
@@ -304,19 +305,15 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         channel = self._channel if not target.ns and self._has_messages(checkpoint, new_versions) else None
         entry = Entry(self._writing(target), target.thread, run=_run_of(noted), turn=turn, channel=channel)
         given = writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id)
-        yield from writing.put(self.tools(), given, entry)
+        return (yield from writing.put(self.tools(), given, entry, beside))
 
     def _put_writes(
         self, target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Plan[None]:
-        if target.checkpoint_id is None:
-            raise ConfigurationError("writes belong to a checkpoint: the config has to name its checkpoint_id")
-        if not writes:
-            return
-        run_id = _run_of(get_checkpoint_metadata(config, {}))
-        entry = Entry(self._writing(target), target.thread, run=run_id, turn=False)
-        place = target.ns, target.checkpoint_id
-        yield from writing.put_writes(self.tools(), entry, *place, writes, task_id, task_path, run_id)
+        given = writes_of(target, config, writes, task_id, task_path)
+        if writes:
+            entry = Entry(self._writing(target), target.thread, run=given.run, turn=False)
+            yield from writing.put_writes(self.tools(), entry, given)
 
     def _writing(self, target: Target) -> Writer:
         return self.writer._replace(lease=target.lease.encode()) if target.lease else self.writer
@@ -349,6 +346,16 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
                 yield pruning.delete_thread(self.tools(), thread)
             else:
                 yield pruning.keep_latest(self.tools(), thread)
+
+
+def writes_of(
+    target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+) -> writing.Writes:
+    """What a task wrote, from what LangGraph says of it."""
+    if target.checkpoint_id is None:
+        raise ConfigurationError("writes belong to a checkpoint: the config has to name its checkpoint_id")
+    run_id = _run_of(get_checkpoint_metadata(config, {}))
+    return writing.Writes(target.thread, target.ns, target.checkpoint_id, writes, task_id, task_path, run_id)
 
 
 def _run_of(metadata: Mapping[str, Any]) -> str | None:

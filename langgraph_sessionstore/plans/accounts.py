@@ -34,11 +34,33 @@ class Spent(NamedTuple):
         return Usage(self.calls, self.input, self.output, self.cached, self.micros / 1e6, self.nanos / 1e9)
 
 
-def record(desk: Desk, phase: str, model: str, spent: Spent) -> Plan[None]:
-    """Add to the sums of a phase and a model."""
-    sums = [Add(keys.encode("n", phase, model, name), getattr(spent, name)) for name in _SUMS]
-    last = Put(LAST_USAGE, codec.pack([phase, model, *spent]))
-    ops: list[Op] = [*(each for each in sums if each.amount), last]
+class Call(NamedTuple):
+    """What was spent, in which phase, on which model."""
+
+    phase: str
+    model: str
+    spent: Spent
+
+
+def adding(calls: Sequence[Call]) -> list[Op]:
+    """What adds these calls to the sums of their phases and models."""
+    if not calls:
+        return []
+    sums: dict[tuple[str, str], list[Spent]] = {}
+    for call in calls:
+        sums.setdefault((call.phase, call.model), []).append(call.spent)
+    ops: list[Op] = []
+    for place, parts in sums.items():
+        for name, parts_of in zip(_SUMS, zip(*parts, strict=True), strict=True):
+            if any(parts_of):
+                ops.append(Add(keys.encode("n", *place, name), sum(parts_of)))
+    last = calls[-1]
+    return [*ops, Put(LAST_USAGE, codec.pack([last.phase, last.model, *last.spent]))]
+
+
+def record(desk: Desk, calls: Sequence[Call]) -> Plan[None]:
+    """Add calls to the sums of their phases and models."""
+    ops = adding(calls)
     try:
         outcome = yield from desk.entry(exclusive=False).send((), ops, op_id=desk.chance.new_id())
     except CorruptData as exc:

@@ -62,15 +62,23 @@ def unpack_step(stored: bytes, session_id: str) -> Step:
     raise CorruptData(f"{place} is damaged")
 
 
-def edit(desk: Desk, change: Callable[[Draft], T], *, messages: bool = True, tries: int = TRIES) -> Plan[T]:
-    """Do a change as one operation, and again when somebody else was faster."""
+def edit(
+    desk: Desk,
+    change: Callable[[Draft], T],
+    *,
+    messages: bool = True,
+    tries: int = TRIES,
+    beside: Sequence[Op] = (),
+    op_id: bytes | None = None,
+) -> Plan[T]:
+    """Do a change as one operation, and again when somebody else was faster; see `commit` for the rest."""
     for _ in range(tries):
         found, draft = yield from begin(desk, messages=messages)
         result = change(draft)
         if isawaitable(result):
             result.close() if iscoroutine(result) else None
             raise ConfigurationError("a change in a transaction does no I/O: give a plain function, not an async one")
-        if (yield from commit(desk, found, draft)):
+        if (yield from commit(desk, found, draft, beside=beside, op_id=op_id)):
             return result
     raise ConflictError(f"session {desk.session_id!r} was changed by somebody else meanwhile: nothing was stored")
 
@@ -91,8 +99,10 @@ def _item(desk: Desk, found: Contents, number: int) -> Item:
     return Item(number=number, load=lambda: contents.load_message(desk, number, stored))
 
 
-def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
-    """Add messages at the end."""
+def append(
+    desk: Desk, messages: Sequence[BaseMessage], *, beside: Sequence[Op] = (), op_id: bytes | None = None
+) -> Plan[None]:
+    """Add messages at the end; see `commit` for the rest."""
     if not messages:
         return
     ops = [Append(LOG, pack_message(desk, message)) for message in messages]
@@ -100,13 +110,14 @@ def append(desk: Desk, messages: Sequence[BaseMessage]) -> Plan[None]:
     if note is None or not note.graph:
         label = f"append of {len(ops)} message{'s' * (len(ops) > 1)}"
         more = _remember(desk, Step(label, len(ops), {}, {}, None))
-        outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more], op_id=desk.chance.new_id())
+        name = op_id or desk.chance.new_id()
+        outcome = yield from desk.entry().send([Expect(GRAPH, False)], [*ops, *more, *beside], op_id=name)
         if not isinstance(outcome, Conflict):
-            kept = outcome[1 + len(ops) :]
+            kept = outcome[1 + len(ops) : 1 + len(ops) + len(more)]
             if (int(keys.decode(kept[0])[-1]) + 1) % TRIM == 0 if desk.depth else any(kept):
                 yield from _tidy(desk)
             return
-    yield from edit(desk, lambda draft: draft.extend(messages))
+    yield from edit(desk, lambda draft: draft.extend(messages), beside=beside, op_id=op_id)
 
 
 def purge(desk: Desk) -> Plan[None]:
@@ -162,8 +173,20 @@ class Move(NamedTuple):
     label: str
 
 
-def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) -> Plan[bool]:
-    """Store what was changed in a draft; False when somebody else was faster."""
+def commit(
+    desk: Desk,
+    found: Contents,
+    draft: Draft,
+    move: Move | None = None,
+    beside: Sequence[Op] = (),
+    op_id: bytes | None = None,
+) -> Plan[bool]:
+    """Store what was changed in a draft; False when somebody else was faster.
+
+    What is to be done `beside` is done in the same step, if anything was changed. With an `op_id`, what was not
+    answered can be given again, and is done once.
+    """
+    op_id = op_id or desk.chance.new_id()
     after = {
         SUMMARY: pack_summary(draft.kept_summary) if "summary" in draft.changes else found.summary,
         DETAILS: _details(desk, found, draft),
@@ -179,7 +202,7 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     if draft.looked or draft.looked_at:  # a handle that stands for whichever session has the id saw this one
         guards.append(Expect(keys.INCARNATION, state_of(found.incarnation)))
     if draft.looked and not touched:
-        guards += _same_log(found) if found.channel is None else steering.newest(found.latest)
+        guards += same_log(found) if found.channel is None else steering.newest(found.latest)
     ops = put_or_delete({key: after[key] for key in before})
     step = Step(move.label if move else draft.label, 0, before, {}, None)
     if move is not None:
@@ -190,14 +213,14 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     if touched and found.channel is not None:
         name = desk.chance.new_checkpoint(newest_id(found), steering.step_after(desk, found.latest))
         step = step._replace(graph=(newest_id(found), same_as(desk, found, found.latest), name[0]))
-        beside = Beside(guards, [*ops, *_kept(desk, found, step)], desk.chance.new_id())
+        all_of_it = Beside(guards, [*ops, *_kept(desk, found, step), *beside], op_id)
         messages = [item.get() for item in draft.items]
-        return (yield from steering.edit(desk, found.latest, found.channel, messages, name, beside))
+        return (yield from steering.edit(desk, found.latest, found.channel, messages, name, all_of_it))
     if touched:
         guards, ops, step = _log(desk, found, draft, guards, ops, step)
     else:
         ops += _kept(desk, found, step)
-    outcome = yield from desk.entry().send(guards, ops, op_id=desk.chance.new_id())
+    outcome = yield from desk.entry().send(guards, [*ops, *beside], op_id=op_id)
     if isinstance(outcome, Conflict):
         return False
     due = bool(found.undone or found.redo)
@@ -208,7 +231,7 @@ def commit(desk: Desk, found: Contents, draft: Draft, move: Move | None = None) 
     return True
 
 
-def _same_log(found: Contents) -> list[Op]:
+def same_log(found: Contents) -> list[Op]:
     """The guards: the log is as it was read."""
     return [Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]
 
@@ -227,7 +250,7 @@ def _log(
     following = iter(range(size, size + len(new)))
     numbers = [next(following) if item.number is None else item.number for item in draft.items]
     view = order.of(numbers, size + len(new))
-    guards += _same_log(found)
+    guards += same_log(found)
     old = order.closed(contents.log_numbers(desk, found), size)
     step = step._replace(before={**step.before, ORDER: old.pack()})
     ops = [*rows, *ops, *put_or_delete({ORDER: None if view == Order() else view.pack()})]

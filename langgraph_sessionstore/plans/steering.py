@@ -45,8 +45,13 @@ def edit(
     messages: Sequence[BaseMessage],
     name: tuple[str, str],
     beside: Beside,
+    *,
+    moving: bool = False,
 ) -> Plan[bool]:
-    """Append a checkpoint with these messages; False when it was no longer the newest, and nothing was stored."""
+    """Append a checkpoint with these messages; False when it was no longer the newest, and nothing was stored.
+
+    When they are `moving` from the log to here, the caller sees to it that the log is empty.
+    """
     if latest is not None and latest.record.sends_of is not None:
         raise SessionError(
             f"session {desk.session_id!r} comes from an older LangGraph, with packets that are not sent yet: run its "
@@ -74,7 +79,7 @@ def edit(
     metadata = _metadata(desk, latest, "update")
     given = Input(desk.session_id, "", checkpoint, metadata, {channel: new}, parent)
     beside = beside._replace(guards=[*newest(latest), *beside.guards])
-    return (yield from put(desk.tools, given, desk.entry(channel if messages else None), beside))
+    return (yield from put(desk.tools, given, desk.entry(channel if messages and not moving else None), beside))
 
 
 def again(desk: Desk, target: Stored | None, latest: Stored | None, name: tuple[str, str]) -> tuple[list[Op], list[Op]]:

@@ -86,27 +86,33 @@ def put(tools: Tools, given: Input, entry: Entry, beside: Beside | None = None) 
     raise ConflictError(f"thread {given.thread!r} was changed each time while a checkpoint was put")
 
 
-def put_writes(
-    tools: Tools,
-    entry: Entry,
-    ns: str,
-    checkpoint_id: str,
-    writes: Sequence[tuple[str, Any]],
-    task_id: str,
-    task_path: str,
-    run: str | None,
-) -> Plan[None]:
-    """Store what a task wrote. What it wrote before stays, except to the special channels."""
-    ops: dict[bytes, Op] = {}
-    thread = entry.session_id
-    for number, (channel, value) in enumerate(writes):
-        index = WRITES_IDX_MAP.get(channel, number)
-        key = layout.write(ns, checkpoint_id, task_id, index)
-        type_, data = _dump(tools, value, f"what task {task_id!r} wrote to channel {channel!r} of thread {thread!r}")
-        row = codec.pack([channel, type_, data, task_path, run])
-        ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
+class Writes(NamedTuple):
+    """What a task wrote at a checkpoint."""
+
+    thread: str
+    ns: str
+    checkpoint_id: str
+    writes: Sequence[tuple[str, Any]]
+    task_id: str
+    task_path: str
+    run: str | None
+
+    def ops(self, tools: Tools) -> list[Op]:
+        """What stores it. What the task wrote before stays, except to the special channels."""
+        ops: dict[bytes, Op] = {}
+        for number, (channel, value) in enumerate(self.writes):
+            index = WRITES_IDX_MAP.get(channel, number)
+            key = layout.write(self.ns, self.checkpoint_id, self.task_id, index)
+            place = f"what task {self.task_id!r} wrote to channel {channel!r} of thread {self.thread!r}"
+            row = codec.pack([channel, *_dump(tools, value, place), self.task_path, self.run])
+            ops[key] = Put(key, row) if index < 0 else PutNew(key, row)
+        return list(ops.values())
+
+
+def put_writes(tools: Tools, entry: Entry, given: Writes) -> Plan[None]:
+    """Store what a task wrote."""
     # sent again after a broken connection, it changes nothing that a later call of this task has not replaced
-    yield from entry.send((), list(ops.values()), repeatable=True)
+    yield from entry.send((), given.ops(tools), repeatable=True)
 
 
 class _Attempt:

@@ -6,7 +6,7 @@ from ..adapters.usage_handler import UsageHandler
 from ..errors import ConfigurationError
 from ..ops import Plan
 from ..plans import accounts
-from ..plans.accounts import Spent
+from ..plans.accounts import Call, Spent
 from ..usage import Metrics, Usage, cost_of
 from .common import Handle
 
@@ -30,10 +30,8 @@ class Costs(Handle):
         calls: int = 1,
     ) -> None:
         """Add to what was used in a phase, by a model. Without `cost` it is calculated from the manager's prices."""
-        spent = self._spent(
-            _name(model, "model"), Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost
-        )
-        self._run(accounts.record(self._desk, _name(phase, "phase"), model, spent))
+        used = Usage(calls, input_tokens, output_tokens, cached_tokens, seconds)
+        self._run(accounts.record(self._desk, [self._call(phase, model, used, cost)]))
 
     async def arecord_usage(
         self,
@@ -48,10 +46,8 @@ class Costs(Handle):
         calls: int = 1,
     ) -> None:
         """The async form of `record_usage`."""
-        spent = self._spent(
-            _name(model, "model"), Usage(calls, input_tokens, output_tokens, cached_tokens, seconds), cost
-        )
-        await self._arun(accounts.record(self._desk, _name(phase, "phase"), model, spent))
+        used = Usage(calls, input_tokens, output_tokens, cached_tokens, seconds)
+        await self._arun(accounts.record(self._desk, [self._call(phase, model, used, cost)]))
 
     def usage_handler(self, phase: str | None = None) -> UsageHandler:
         """A LangChain callback that records each call of a model: `model.invoke(..., {"callbacks": [handler]})`.
@@ -106,7 +102,9 @@ class Costs(Handle):
     def _metrics(self) -> Plan[Metrics]:
         return (yield from accounts.read(self._desk))[0]
 
-    def _spent(self, model: str, usage: Usage, cost: float | None) -> Spent:
+    def _call(self, phase: str, model: str, usage: Usage, cost: float | None = None) -> Call:
+        """A call of a model as it is recorded, with what it costs."""
+        _name(model, "model")
         for name, number in usage._asdict().items():
             whole = name not in ("seconds", "cost")
             kinds = int if whole else (int, float)
@@ -119,7 +117,8 @@ class Costs(Handle):
         if isinstance(cost, bool) or not isinstance(cost, (int, float)) or not 0 <= cost < 1e6:
             raise ConfigurationError(f"record_usage: cost is a number from 0 on, not {cost!r:.80}")
         micros, nanos = round(usage.seconds * 1e6), round(cost * 1e9)
-        return Spent(usage.calls, usage.input_tokens, usage.output_tokens, usage.cached_tokens, micros, nanos)
+        spent = Spent(usage.calls, usage.input_tokens, usage.output_tokens, usage.cached_tokens, micros, nanos)
+        return Call(_name(phase, "phase"), model, spent)
 
 
 def _name(given: str, what: str) -> str:

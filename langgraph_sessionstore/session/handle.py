@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from .. import keys, transfer
@@ -28,6 +28,9 @@ from .items import SessionItems
 from .lease import Lease
 from .messages import Messages
 from .operations import Operations
+
+if TYPE_CHECKING:
+    from ..conversation import Conversation
 
 _WIDTH = 100  # characters of a message that `show_messages` shows
 Progress = Callable[[int, int], None]
@@ -65,6 +68,30 @@ class Session(Messages, Operations, Costs):
     def store(self) -> SessionItems:
         """A LangGraph store of the session's own; what is in it goes with the session."""
         return SessionItems(self._common.store, self._desk)
+
+    def conversation(
+        self,
+        model: Any,
+        *,
+        system: str | None = None,
+        tools: Sequence[Any] | None = None,
+        strategy: Any = None,
+        phase: str | None = None,
+        wait: Duration = 60,
+    ) -> Conversation:
+        """A conversation on this session: `session.conversation(model).run("Hello")`.
+
+        model      a LangChain chat model, its name ("openai:gpt-5"; langchain has to be installed), any Runnable that
+                   takes messages, or a compiled LangGraph graph: then its state has the session's messages
+        system     the system prompt; without, that of the session. A session that has none keeps this one
+        tools      what the model may call: then an agent of langchain's runs on the session
+        strategy   what is sent of what was said before: `Window`, `Summary`, or a function on messages
+        phase      what usage is recorded under; None: "chat", and in a graph the node
+        wait       how many seconds to wait while another worker runs a graph on the session
+        """
+        from ..conversation import Conversation
+
+        return Conversation(self, model, system=system, tools=tools, strategy=strategy, phase=phase, wait=wait)
 
     # -- life
 

@@ -65,7 +65,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         with contextlib.suppress(SessionStoreError):  # it ends by itself
-            self._session._run(sessions.end_lease(self._turn._desk, self._turn._lease))
+            self._session._run(self._end())
 
     async def __aenter__(self) -> Session:
         self._begin()
@@ -92,7 +92,7 @@ class Lease:
         if self._task is not None:
             await asyncio.wait([self._task])
         with contextlib.suppress(SessionStoreError):
-            await self._session._arun(sessions.end_lease(self._turn._desk, self._turn._lease))
+            await self._session._arun(self._end())
 
     def _begin(self) -> None:
         if self._used:
@@ -104,6 +104,9 @@ class Lease:
 
     def _again(self) -> Plan[None]:
         return sessions.renew_lease(self._turn._desk, self._turn._lease, self._ttl)
+
+    def _end(self) -> Plan[None]:
+        return sessions.end_lease(self._turn._desk, self._turn._lease)
 
     def _renew(self) -> None:
         while not self._stop.wait(self._ttl / 3000):
