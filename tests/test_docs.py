@@ -55,6 +55,7 @@ SAYS = {
     "quickstart.py": ["Restored: before replace at 0", "still: 2 messages", "refused: another worker", "deleted: 1"],
     "graph_session.py": ["edited: So far: Osaka, Kyoto, Nara.", "not here: So far: Osaka, Kyoto, Kobe."],
     "chat_history.py": ["As I said: Kyoto.", "3  ai         As I said: Kyoto.", "calls: 2"],
+    "conversation.py": ["urgency: high", "not stored:", "messages: 2", "As I saw before, it is on its way.", "$0.0448"],
     "workers.py": ["messages: 40", "each answered at once: True", "Cost: $0.0200 | Calls: 20"],
     "foundation.py": ["refused: there is a session", "still listed: False"],
     "memory_agent.py": ["You told me: My sister Eva lives in Osaka.", "I do not know.", "left: []"],

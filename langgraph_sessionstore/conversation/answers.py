@@ -107,8 +107,8 @@ def instructions(schema: type[BaseModel]) -> str:
     return str(PydanticOutputParser(pydantic_object=schema).get_format_instructions())
 
 
-def parsed(schema: type[M], said: Any, who: str) -> M:
-    """The data in an answer: data already, or a text with it."""
+def parsed(schema: type[M], said: Any, who: str, answer: Any = None) -> M:
+    """The data in what was said: data already, or a text with it."""
     try:
         if isinstance(said, schema):
             return said
@@ -117,7 +117,7 @@ def parsed(schema: type[M], said: Any, who: str) -> M:
             return value
         return schema.model_validate(said)
     except (OutputParserException, ValidationError) as exc:
-        raise invalid(f"{who} has not answered with a {schema.__name__}: {exc}", said) from exc
+        raise invalid(f"{who} has not answered with a {schema.__name__}: {exc}", answer or said) from exc
 
 
 def as_text(value: BaseModel, said: AIMessage | None, who: str) -> AIMessage:

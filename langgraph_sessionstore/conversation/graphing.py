@@ -116,7 +116,7 @@ class GraphTurn(Turn):
         if self.schema is not None:
             given = STRUCTURED in held.changed and held.values.get(STRUCTURED) is not None
             said = held.values[STRUCTURED] if given else self.answer.text
-            self.value = parsed(self.schema, said, "the graph")
+            self.value = parsed(self.schema, said, "the graph", self.answer)
             self.answer = as_text(self.value, self.answer, "the graph")
 
     def _release(self, held: Held, found: Contents, draft: Draft) -> Any:

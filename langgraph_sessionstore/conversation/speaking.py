@@ -81,7 +81,7 @@ class SpokenTurn(Turn):
         except (OutputParserException, ValidationError) as exc:
             raise invalid(f"{WHO} has not answered with a {schema.__name__}: {exc}", self.spending.said) from exc
         said = output if isinstance(output, AIMessage) else self.spending.said
-        self.value = parsed(schema, output.text if isinstance(output, AIMessage) else output, WHO)
+        self.value = parsed(schema, output.text if isinstance(output, AIMessage) else output, WHO, said)
         self.answer = as_text(self.value, said, WHO)
         return [self.answer]
 
