@@ -21,9 +21,9 @@ from ..errors import ConfigurationError
 from ..plans.given import as_text
 from ..script import afinish, aperform, finish, perform
 from ..session.common import Duration, as_milliseconds
-from ..strategies import Strategy, as_strategy
+from ..strategies import GivenStrategy, Strategy, as_strategy
 from .answers import as_schema
-from .models import agents, as_model, is_graph
+from .models import GivenModel, agents, as_model, is_graph
 from .turn import Turn
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ class Conversation(Runnable[Any, AIMessage]):
     def __init__(
         self,
         session: Session,
-        model: Any,
+        model: GivenModel,
         *,
         system: str | None = None,
         tools: Sequence[Any] | None = None,
-        strategy: Any = None,
+        strategy: GivenStrategy | None = None,
         phase: str | None = None,
         wait: Duration = 60,
     ) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.base import coerce_to_runnable
 
 from ..errors import ConfigurationError, MissingExtra
 
+GivenModel = str | Runnable[Any, Any] | Callable[[list[BaseMessage]], Any]
+"""A model, its name, a compiled graph, or whatever else takes messages and gives one."""
 _EXTRA = "langchain is not installed: pip install 'langgraph-sessionstore[langchain]'"
 
 
-def as_model(given: Any) -> Runnable[Any, Any]:
+def as_model(given: GivenModel) -> Runnable[Any, Any]:
     """A model, from whatever a user gives for one."""
     if isinstance(given, str):
         return _by_name(given)
-    if is_graph(given):
-        return given  # type: ignore[no-any-return]
     try:
         model: Runnable[Any, Any] = coerce_to_runnable(given)
     except TypeError as exc:
@@ -26,7 +28,7 @@ def as_model(given: Any) -> Runnable[Any, Any]:
             'a model is a LangChain chat model, its name such as "openai:gpt-5", a Runnable over messages, or a '
             f"compiled graph, not {type(given).__name__}"
         ) from exc
-    if hasattr(model, "aupdate_state"):
+    if hasattr(model, "aupdate_state") and not is_graph(model):
         raise ConfigurationError(
             f"a {type(model).__name__} keeps its state elsewhere: a conversation takes compiled graphs of this process"
         )

@@ -24,7 +24,7 @@ class SpokenTurn(Turn):
 
     def take(self) -> Script[None]:
         """Carry the turn out, and store it."""
-        _, draft = yield Do(editing.begin(self.session._desk, history=False))
+        _, draft = yield Do(editing.begin(self.session._desk, history=False, turn=True))
         history = draft.messages
         if (yield from self.settled(history)):
             return

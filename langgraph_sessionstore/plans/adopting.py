@@ -24,7 +24,7 @@ from .writing import Beside
 def adopt(desk: Desk, channel: str) -> Plan[tuple[Contents, Draft]]:
     """Read a session whose messages are those of a graph; if its log has some, they move there first."""
     for _ in range(TRIES):
-        found, draft = yield from begin(desk, history=False)
+        found, draft = yield from begin(desk, history=False, turn=True)
         if found.channel is not None:
             return found, draft
         latest = yield from newest(desk)

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 
 from .. import keys
-from ..errors import CorruptData, SessionError
-from ..ops import Get, Op, Range, Row, must
+from ..errors import ConflictError, CorruptData, SessionError
+from ..ops import Conflict, ExpectLease, Get, Op, Range, Row, call, must
 from ..ops import Plan as Plan
 from . import order, reading
 from .desk import Desk
+from .entry import raise_refused
 from .places import DETAILS, GRAPH, HEAD, LOG, MESSAGES, ORDER, REDO, SUMMARY, UNDONE
 from .reading import Reading, load_value
 from .records import Stored
@@ -44,20 +45,29 @@ class Contents(NamedTuple):
     reading: Reading | None
 
 
-def read(desk: Desk, *, messages: bool = True, history: bool = False) -> Plan[Contents]:
-    """Read a session. Without `messages`, a log's are left out; with `history`, what can be undone comes along."""
+def read(desk: Desk, *, messages: bool = True, history: bool = False, turn: bool = False) -> Plan[Contents]:
+    """Read a session. Without `messages`, a log's are left out; with `history`, what can be undone comes along.
+
+    With `turn`, `LeaseHeld` or `LeaseLost` when nothing could be written now.
+    """
     asked: list[Op] = [Get(keys.TOMBSTONE), Get(GRAPH), Get(LOG), Get(ORDER), Get(SUMMARY), Get(DETAILS), Get(HEAD)]
     asked += [Range(*MESSAGES)] if messages else []
     asked += [Range(*UNDONE), Range(*REDO)] if history else []
+    asked += [ExpectLease(desk.writer.lease)] if turn else []
     asked.insert(0, Get(keys.INCARNATION))
     note = desk.writer.noted.of(desk.partition)
     found: Reading | None = None
     replies: list[Any] = []
-    if note is None or not note.graph:
-        replies = yield from must(desk.partition, *asked)
-    if not replies or replies[2] is not None:
-        found = yield from reading.read(desk.tools, desk.session_id, reading.latest(""), also=asked)
-        replies = found.also
+    try:
+        if note is None or not note.graph:
+            replies = yield from must(desk.partition, *asked)
+        if not replies or replies[2] is not None:
+            found = yield from reading.read(desk.tools, desk.session_id, reading.latest(""), also=asked)
+            replies = found.also
+    except ConflictError:
+        if turn and isinstance((yield from call(desk.partition, asked[-1])), Conflict):
+            raise_refused(asked[-1], desk.session_id, desk.writer.lease)
+        raise
     incarnation, tombstone, graph, size, order_, summary, details, head, *lists = replies
     desk.check(incarnation, tombstone)
     return Contents(

@@ -83,9 +83,11 @@ def edit(
     raise ConflictError(f"session {desk.session_id!r} was changed by somebody else meanwhile: nothing was stored")
 
 
-def begin(desk: Desk, *, messages: bool = True, history: bool = True) -> Plan[tuple[Contents, Draft]]:
+def begin(
+    desk: Desk, *, messages: bool = True, history: bool = True, turn: bool = False
+) -> Plan[tuple[Contents, Draft]]:
     """Read a session, as a draft; to commit it, its history is needed."""
-    found = yield from contents.read(desk, messages=messages, history=history)
+    found = yield from contents.read(desk, messages=messages, history=history, turn=turn)
     if found.channel is not None:
         items = [Item(message, number) for number, message in enumerate(contents.graph_messages(desk, found))]
     else:

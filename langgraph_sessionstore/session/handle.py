@@ -31,6 +31,8 @@ from .operations import Operations
 
 if TYPE_CHECKING:
     from ..conversation import Conversation
+    from ..conversation.models import GivenModel
+    from ..strategies import GivenStrategy
 
 _WIDTH = 100  # characters of a message that `show_messages` shows
 Progress = Callable[[int, int], None]
@@ -71,11 +73,11 @@ class Session(Messages, Operations, Costs):
 
     def conversation(
         self,
-        model: Any,
+        model: GivenModel,
         *,
         system: str | None = None,
         tools: Sequence[Any] | None = None,
-        strategy: Any = None,
+        strategy: GivenStrategy | None = None,
         phase: str | None = None,
         wait: Duration = 60,
     ) -> Conversation:

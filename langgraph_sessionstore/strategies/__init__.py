@@ -10,8 +10,10 @@ Rule 2: system messages at the beginning stay, as does the session's system prom
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.base import coerce_to_runnable
 
@@ -20,7 +22,11 @@ from .base import Strategy
 from .choosing import Chosen, Window, aselect, awindow, select, window
 from .summarizing import Summary, asummarize, summarize
 
+GivenStrategy = Strategy | Runnable[Any, Any] | Callable[[list[BaseMessage]], Sequence[BaseMessage]]
+"""A strategy, or what makes of messages those to send."""
+
 __all__ = [
+    "GivenStrategy",
     "Strategy",
     "Summary",
     "Window",
@@ -34,12 +40,13 @@ __all__ = [
 ]
 
 
-def as_strategy(given: Any) -> Strategy | None:
+def as_strategy(given: GivenStrategy | None) -> Strategy | None:
     """A strategy, from whatever a user gives for one."""
     if given is None or isinstance(given, (Window, Summary, Chosen)):
         return given
     if isinstance(given, Runnable) or callable(given):
-        return Chosen(coerce_to_runnable(given))
+        by: Any = given
+        return Chosen(coerce_to_runnable(by))
     raise ConfigurationError(
         "a strategy is Window(20), Summary(model), or a function that takes the messages and gives those to send, "
         f"not {given!r:.80}"
