@@ -63,7 +63,7 @@ class GraphTurn(Turn):
         found, draft = yield Do(adopting.adopt(session._desk, channel))
         if found.channel not in (None, channel):
             raise ConfigurationError(f"the messages of session {session.id!r} are in channel {found.channel!r}")
-        history = draft.messages
+        history = [item.get() for item in draft.items]
         if self.named and any(message.id == self.given[-1].id for message in history):
             yield from self._still_waits()
         if (yield from self.settled(history)):

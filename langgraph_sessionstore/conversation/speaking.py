@@ -25,7 +25,7 @@ class SpokenTurn(Turn):
     def take(self) -> Script[None]:
         """Carry the turn out, and store it."""
         _, draft = yield Do(editing.begin(self.session._desk, history=False, turn=True))
-        history = draft.messages
+        history = [item.get() for item in draft.items]
         if (yield from self.settled(history)):
             return
         prompt = self.system(draft)
