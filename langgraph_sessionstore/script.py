@@ -7,7 +7,8 @@ end of a stream that nobody listens to any more.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -39,6 +40,14 @@ class Do(NamedTuple):
     """Work on the storage; replies its result."""
 
     plan: Plan[Any]
+    whole: bool = False
+    """Once begun it comes to its end, also when nobody waits for it any more."""
+
+
+class Say(NamedTuple):
+    """Let whoever listens hear this."""
+
+    chunk: AIMessageChunk
 
 
 class Ask(NamedTuple):
@@ -58,7 +67,7 @@ class Hold(NamedTuple):
     lease: Lease
 
 
-Step = Do | Ask | Hold
+Step = Do | Say | Ask | Hold
 Script = Generator[Step, Any, T]
 
 
@@ -79,6 +88,9 @@ def perform(backend: Backend, script: Script[T], *, stream: bool = False) -> Gen
                     reply = run(backend, step.plan)
                 elif isinstance(step, Hold):
                     reply = held.enter_context(step.lease)
+                elif isinstance(step, Say):
+                    if stream:
+                        yield step.chunk
                 elif step.hearing is None or not stream:
                     reply = step.runnable.invoke(step.input, step.config, **step.options)
                 else:
@@ -107,9 +119,12 @@ async def aperform(
             reply = error = None
             try:
                 if isinstance(step, Do):
-                    reply = await arun(backend, step.plan)
+                    reply = await (_to_its_end(arun(backend, step.plan)) if step.whole else arun(backend, step.plan))
                 elif isinstance(step, Hold):
                     reply = await held.enter_async_context(step.lease)
+                elif isinstance(step, Say):
+                    if stream:
+                        yield step.chunk
                 elif step.hearing is None or not stream:
                     reply = await step.runnable.ainvoke(step.input, step.config, **step.options)
                 else:
@@ -121,6 +136,20 @@ async def aperform(
                     reply = step.hearing.whole()
             except BaseException as exc:
                 error = exc
+
+
+async def _to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
+    """Wait for it; who is cancelled meanwhile waits for it, too."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    return task.result()
 
 
 def finish(backend: Backend, script: Script[T]) -> T:

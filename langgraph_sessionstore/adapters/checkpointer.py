@@ -296,16 +296,29 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-        beside: writing.Beside | None = None,
     ) -> Plan[bool]:
+        given, entry = self.entering(target, config, checkpoint, metadata, new_versions)
+        return writing.put(self.tools(), given, entry)
+
+    def entering(
+        self,
+        target: Target,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+        *,
+        moving: bool = False,
+    ) -> tuple[writing.Input, Entry]:
+        """A checkpoint as it is stored, and how it enters; `moving`: the caller sees to it that the log is empty."""
         if not isinstance(checkpoint["id"], str) or not checkpoint["id"]:
             raise ConfigurationError(f"a checkpoint's id is text, not {checkpoint['id']!r}")
         noted = get_checkpoint_metadata(config, metadata)
         turn = not target.ns and noted.get("source") != "loop"
-        channel = self._channel if not target.ns and self._has_messages(checkpoint, new_versions) else None
+        has_messages = not moving and not target.ns and self._has_messages(checkpoint, new_versions)
+        channel = self._channel if has_messages else None
         entry = Entry(self._writing(target), target.thread, run=_run_of(noted), turn=turn, channel=channel)
-        given = writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id)
-        return (yield from writing.put(self.tools(), given, entry, beside))
+        return writing.Input(target.thread, target.ns, checkpoint, noted, new_versions, target.checkpoint_id), entry
 
     def _put_writes(
         self, target: Target, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

@@ -2,34 +2,34 @@
 
 Rule 1: what was not released has never happened. So a run that fails, or that nobody waits for any more, leaves the
         session as it was.
-Rule 2: it is released in one step, with the newest state as the turn has found it as a condition. Only what
-        subgraphs keep in namespaces of their own goes before.
+Rule 2: all of it is released in one step, with the newest state as the turn has found it as a condition.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    PendingWrite,
     get_checkpoint_metadata,
 )
 
 from ..ops import Conflict, Op, Plan
 from ..plans import reading
 from ..plans.entry import Entry
-from ..plans.writing import Beside, Writes
+from ..plans.writing import Beside, Input, Writes, put_all
 from .checkpointer import SessionCheckpointer, writes_of
 from .configs import Target
 
-INTERRUPT = "__interrupt__"
-"""The channel to which LangGraph writes what a run waits for."""
+Pending = list[PendingWrite]
 
 
 class _Put(NamedTuple):
@@ -41,24 +41,33 @@ class _Put(NamedTuple):
 
 
 class Held(BaseCheckpointSaver[str]):
-    """What one run stores, on top of what is stored already."""
+    """What one run stores, on top of what is stored already.
 
-    def __init__(self, below: SessionCheckpointer, config: RunnableConfig) -> None:
+    `begun` gives the newest state of the graph as the turn has found it, anew each time; None: there is none.
+    """
+
+    def __init__(
+        self, below: SessionCheckpointer, config: RunnableConfig, begun: Callable[[], CheckpointTuple] | None
+    ) -> None:
         super().__init__(serde=below.serde)
         self._below = below
         self._session = Target(config)
+        self._begun = begun
         self._puts: list[_Put] = []
         self._writes: list[Writes] = []
 
     # -- what a run asks
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """What this run has put itself, else what is stored."""
-        return self._own(Target(config)) or self._below.get_tuple(config)
+        """What this run has put itself, else what it has begun from, else what is stored."""
+        target = Target(config)
+        known, found = self._known(target)
+        return found if known else self._below.get_tuple(config)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """The async form of `get_tuple`."""
-        return self._own(Target(config)) or await self._below.aget_tuple(config)
+        known, found = self._known(Target(config))
+        return found if known else await self._below.aget_tuple(config)
 
     def list(self, config: RunnableConfig | None, **options: Any) -> Iterator[CheckpointTuple]:
         """What is stored: the run itself is not part of the history yet."""
@@ -117,65 +126,70 @@ class Held(BaseCheckpointSaver[str]):
     # -- what came of it
 
     @property
-    def values(self) -> Mapping[str, Any]:
-        """The graph's state at the end of the run."""
-        return next((put.checkpoint["channel_values"] for put in reversed(self._puts) if not put.target.ns), {})
-
-    @property
     def changed(self) -> set[str]:
         """The channels of the graph that the run has written to."""
         return {channel for put in self._puts if not put.target.ns for channel in put.new_versions}
 
-    @property
-    def interrupts(self) -> tuple[Any, ...]:
-        """What the run waits for."""
-        said: dict[str, Any] = {}  # of each task what it said last
-        for writes in self._writes:
-            for channel, value in writes.writes:
-                if channel == INTERRUPT:
-                    said[writes.task_id] = value
-        return tuple(each for values in said.values() for each in values)
+    def release(self, first: Input | None, guards: Sequence[Op], ops: Sequence[Op], op_id: bytes) -> Plan[bool]:
+        """Store it all, behind a `first` state if there is one, and do these operations, in one step.
 
-    def release(self, guards: Sequence[Op], ops: Sequence[Op], op_id: bytes) -> Plan[bool]:
-        """Store it all, and do these operations in the same step; False when one of the guards fails."""
+        False when one of the guards fails, and nothing was stored.
+        """
         tools = self._below.tools()
         rows = [op for writes in self._writes for op in writes.ops(tools)]
-        for put in self._puts:
-            if put.target.ns:
-                yield from self._below._put(*put)
-        own = [put for put in self._puts if not put.target.ns]
-        for put in own[:-1]:  # the empty one from which a graph's first changes are counted
-            if not (yield from self._below._put(*put, Beside(guards, (), op_id + b"0"))):
-                return False
-            guards = ()
-        if own:
-            return (yield from self._below._put(*own[-1], Beside(guards, [*rows, *ops], op_id)))
+        puts = sorted(self._puts, key=lambda put: not put.target.ns)  # the graph's own last: it is what enters
+        entering = [self._below.entering(*put, moving=first is not None) for put in puts]
+        if entering:
+            given = [each for each, _ in entering]
+            given = given if first is None else [first, *given]
+            beside = Beside(guards, [*rows, *ops], op_id)
+            return (yield from put_all(tools, given, entering[-1][1], beside))
         entry = Entry(self._below._writing(self._session), self._session.thread, turn=False)
         outcome = yield from entry.send(guards, [*rows, *ops], op_id=op_id)
         return not isinstance(outcome, Conflict)
 
-    def _own(self, target: Target) -> CheckpointTuple | None:
-        """The newest that this run has put there, or the one that is named."""
-        serde = self.serde
+    def _known(self, target: Target) -> tuple[bool, CheckpointTuple | None]:
+        """Whether it need not be looked up, and what it is."""
         for put in reversed(self._puts):
             name = put.checkpoint["id"]
             if (put.target.thread, put.target.ns) == (target.thread, target.ns) and target.checkpoint_id in (
                 None,
                 name,
             ):
-                thread, ns, parent = target.thread_id, target.ns, put.target.checkpoint_id
-                checkpoint = serde.loads_typed(serde.dumps_typed(put.checkpoint))  # a copy: it is the caller's
-                pending = [
-                    (writes.task_id, channel, value)
-                    for writes in self._writes
-                    if (writes.ns, writes.checkpoint_id) == (ns, name)
-                    for channel, value in writes.writes
-                ]
-                return CheckpointTuple(
-                    target.echo(reading.config_of(thread, ns, name)),
-                    checkpoint,
-                    get_checkpoint_metadata(put.config, put.metadata),
-                    target.echo(reading.config_of(thread, ns, parent)) if parent else None,
-                    pending,
-                )
-        return None
+                return True, self._as_tuple(target, put)
+        if target.ns or target.thread != self._session.thread:
+            return False, None
+        begun = self._begun() if self._begun is not None else None
+        if begun is not None and target.checkpoint_id in (None, begun.checkpoint["id"]):
+            pending = self._pending(target, begun.checkpoint["id"], begun.pending_writes or [])
+            return True, begun._replace(pending_writes=pending)
+        return target.checkpoint_id is None, None
+
+    def _as_tuple(self, target: Target, put: _Put) -> CheckpointTuple:
+        thread, ns, name, parent = target.thread_id, target.ns, put.checkpoint["id"], put.target.checkpoint_id
+        return CheckpointTuple(
+            target.echo(reading.config_of(thread, ns, name)),
+            self.serde.loads_typed(self.serde.dumps_typed(put.checkpoint)),  # a copy: it is the caller's
+            get_checkpoint_metadata(put.config, put.metadata),
+            target.echo(reading.config_of(thread, ns, parent)) if parent else None,
+            self._pending(target, name, []),
+        )
+
+    def _pending(self, target: Target, name: str, stored: Sequence[PendingWrite]) -> Pending:
+        """What tasks have written there: what a task says to a special channel last, and to others first."""
+        found: dict[tuple[str, str, int], PendingWrite] = {}
+        mine = [
+            [(writes.task_id, channel, value) for channel, value in writes.writes]
+            for writes in self._writes
+            if (writes.ns, writes.checkpoint_id) == (target.ns, name)
+        ]
+        for part in (stored, *mine):
+            counted: dict[tuple[str, str], int] = {}
+            for write in part:
+                task, channel = write[0], write[1]
+                special = channel in WRITES_IDX_MAP
+                number = 0 if special else counted.get((task, channel), 0)
+                counted[task, channel] = number + 1
+                if special or (task, channel, number) not in found:
+                    found[task, channel, number] = write
+        return [*found.values()]

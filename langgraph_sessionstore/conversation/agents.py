@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
+from langchain_core.callbacks import Callbacks
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,12 +20,17 @@ class Sent(AgentMiddleware[Any, Any]):
     """What the model is sent: a choice of what was said before, all that is new; and the options of the call."""
 
     def __init__(
-        self, before: Sequence[BaseMessage], chosen: Sequence[BaseMessage] | None, options: Mapping[str, Any]
+        self,
+        before: Sequence[BaseMessage],
+        chosen: Sequence[BaseMessage] | None,
+        options: Mapping[str, Any],
+        callbacks: Callbacks,
     ) -> None:
         super().__init__()
         self._before = [message.id for message in before]
         self._chosen = chosen
         self._options = options
+        self._callbacks = callbacks
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Ask the model."""
@@ -31,6 +38,8 @@ class Sent(AgentMiddleware[Any, Any]):
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async form of `wrap_model_call`."""
+        if sys.version_info < (3, 11):  # there asyncio's tasks do not know the config in which they run
+            request = request.override(model=request.model.model_copy(update={"callbacks": self._callbacks}))
         return await handler(self._change(request))
 
     def _change(self, request: Any) -> Any:
@@ -55,7 +64,7 @@ def build(
         tools,
         system_prompt=system,
         middleware=[sent],
-        response_format=schema.model_json_schema() if schema is not None else None,
+        response_format={**schema.model_json_schema(), "title": schema.__name__} if schema is not None else None,
         checkpointer=checkpointer,
         store=store,
     )

@@ -6,11 +6,12 @@ the model has taken to give it, so that no call of a tool is left without its re
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, message_chunk_to_message
 from langchain_core.messages.ai import add_ai_message_chunks
 from langchain_core.output_parsers import PydanticOutputParser
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import ConfigurationError, InvalidAnswer
 
 M = TypeVar("M", bound=BaseModel)
+_FENCED = re.compile(r"```(?:json)?\s*(.*?)```", re.DOTALL)
 
 
 def as_answer(output: Any, who: str) -> list[BaseMessage]:
@@ -64,7 +66,7 @@ class Chunks:
             return add_ai_message_chunks(*self._heard)
         if self._heard and all(isinstance(piece, str) for piece in self._heard):
             return "".join(self._heard)
-        return self._heard
+        return self._heard[0] if len(self._heard) == 1 else self._heard
 
 
 class Steps:
@@ -108,30 +110,53 @@ def instructions(schema: type[BaseModel]) -> str:
 
 
 def parsed(schema: type[M], said: Any, who: str, answer: Any = None) -> M:
-    """The data in what was said: data already, or a text with it."""
+    """The data in what was said: data already, or a text with it. A text that was cut off is none."""
     try:
         if isinstance(said, schema):
             return said
-        if isinstance(said, str):
-            value: M = PydanticOutputParser(pydantic_object=schema).parse(said)
-            return value
-        return schema.model_validate(said)
-    except (OutputParserException, ValidationError) as exc:
+        return _of_text(schema, said) if isinstance(said, str) else schema.model_validate(said)
+    except ValidationError as exc:
         raise invalid(f"{who} has not answered with a {schema.__name__}: {exc}", answer or said) from exc
+
+
+def _of_text(schema: type[M], text: str) -> M:
+    """The data in a text, between marks or words of which models are fond."""
+    try:
+        return schema.model_validate_json(text)
+    except ValidationError:
+        for found in (*_FENCED.findall(text), text[text.find("{") : text.rfind("}") + 1]):
+            try:
+                return schema.model_validate_json(found)
+            except ValidationError:
+                continue
+        raise
 
 
 def as_text(value: BaseModel, said: AIMessage | None, who: str) -> AIMessage:
     """The message that is kept of an answer in the form of data; `said` is what the model sent."""
-    try:
-        text = value.model_dump_json(by_alias=True)
-    except ValueError as exc:
-        raise invalid(f"{who} has answered with a {type(value).__name__} that has no JSON: {exc}", value) from exc
+    text = _json(value, said, who)
     if said is None:
         return AIMessage(text, id=str(uuid4()))
+    kept = {name: each for name, each in said.response_metadata.items() if name != "output_version"}
     return AIMessage(
-        text,
-        id=said.id or str(uuid4()),
-        name=said.name,
-        response_metadata=said.response_metadata,
-        usage_metadata=said.usage_metadata,
+        text, id=said.id or str(uuid4()), name=said.name, response_metadata=kept, usage_metadata=said.usage_metadata
     )
+
+
+def _json(value: BaseModel, said: AIMessage | None, who: str) -> str:
+    """Its JSON: such that the data can be had from it again."""
+    schema = type(value)
+    try:
+        text = value.model_dump_json(by_alias=True)
+        if schema.model_validate_json(text) == value:
+            return text
+    except ValueError:
+        pass
+    sent = json.dumps(said.tool_calls[-1]["args"]) if said is not None and said.tool_calls else ""
+    for text in (sent, str(said.text) if said is not None else ""):
+        try:
+            _of_text(schema, text)
+        except ValidationError:
+            continue
+        return text
+    raise invalid(f"{who} has answered with a {schema.__name__} that has no JSON from which it could be read", value)

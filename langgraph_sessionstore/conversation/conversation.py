@@ -6,7 +6,7 @@ workers, talk on one session.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import sys
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,13 +24,14 @@ from ..session.common import Duration, as_milliseconds
 from ..strategies import GivenStrategy, Strategy, as_strategy
 from .answers import as_schema
 from .models import GivenModel, agents, as_model, is_graph
-from .turn import Turn
+from .turn import Open, Turn
 
 if TYPE_CHECKING:
     from ..session import Session
 
 M = TypeVar("M", bound=BaseModel)
-_MOST = 100  # turns whose end is open that are remembered
+AGENTS = "messages"
+"""The channel in which agents of langchain's keep the messages."""
 
 
 class Conversation(Runnable[Any, AIMessage]):
@@ -60,8 +61,8 @@ class Conversation(Runnable[Any, AIMessage]):
         self.phase = as_text(phase, "a phase")
         self.wait = as_milliseconds(wait, "wait") / 1000
         self.channel = session._common.checkpointer._channel
-        self.open_turns: OrderedDict[bytes, Turn] = OrderedDict()
-        """Turns of which it is not known whether they were stored, or which wait for an answer."""
+        self.open: Open | None = None
+        """The last turn, if it is not known whether it was stored."""
         self._check()
 
     def __repr__(self) -> str:
@@ -116,11 +117,12 @@ class Conversation(Runnable[Any, AIMessage]):
         return await self._acall_with_config(self._atake, input, config, options=options)  # type: ignore[arg-type]
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[AIMessage]:
-        """A turn whose answer comes in pieces. It is stored when the last piece was taken; else nothing is."""
+        """A turn whose answer comes in pieces. It is stored when the stream has ended; what is given up leaves nothing."""
         heard: list[Generator[AIMessageChunk, None, None]] = []
 
         def listen(given: Iterator[Any], config: RunnableConfig) -> Iterator[AIMessage]:
-            turn = self._turn(next(given), config, options)
+            (one,) = given
+            turn = self._turn(one, config, options)
             heard.append(perform(self._backend, turn.script(), stream=True))
             yield from heard[0]
 
@@ -136,7 +138,8 @@ class Conversation(Runnable[Any, AIMessage]):
         """The async form of `stream`."""
 
         async def listen(given: AsyncIterator[Any], config: RunnableConfig) -> AsyncIterator[AIMessage]:
-            turn = self._turn(await given.__anext__(), config, options)
+            (one,) = [each async for each in given]
+            turn = self._turn(one, config, options)
             stream: Any = aperform(self._backend, turn.script(), stream=True, results=[])
             async with aclosing(stream) as chunks:
                 async for chunk in chunks:
@@ -184,18 +187,6 @@ class Conversation(Runnable[Any, AIMessage]):
                     raise
                 answers.append(exc)
         return answers
-
-    # -- turns whose end is open
-
-    def remember(self, turn: Turn) -> None:
-        """Given the same again, it is this turn."""
-        self.open_turns[turn.key] = turn
-        while len(self.open_turns) > _MOST:
-            self.open_turns.popitem(last=False)
-
-    def forget(self, turn: Turn) -> None:
-        """The turn has come to its end."""
-        self.open_turns.pop(turn.key, None)
 
     # --
 
@@ -252,6 +243,10 @@ class Conversation(Runnable[Any, AIMessage]):
                     raise ConfigurationError(f"a graph decides by itself what it sends: give it no {name} here")
         elif self.tools:
             agents()
+            if self.channel != AGENTS:
+                raise ConfigurationError(
+                    f"agents keep their messages in channel {AGENTS!r}, and this manager's sessions in {self.channel!r}"
+                )
             if not isinstance(self.model, BaseChatModel):
                 raise ConfigurationError(
                     f"tools need a chat model, which calls them, and not a {type(self.model).__name__}"
@@ -264,6 +259,9 @@ def _check_graph(graph: Any, channel: str, backend: Any) -> None:
         raise ConfigurationError(
             "the graph keeps its state elsewhere: compile it with the manager's checkpointer, or with none"
         )
+    delta = sys.modules.get("langgraph.channels.delta")
+    if delta is not None and isinstance(graph.channels.get(channel), delta.DeltaChannel):
+        raise ConfigurationError(f"channel {channel!r} is a DeltaChannel, which a conversation cannot read")
     if channel not in graph.channels:
         raise ConfigurationError(
             f"the graph has no channel {channel!r} for the messages: give it one, or name the one it has with "

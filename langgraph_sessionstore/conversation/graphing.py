@@ -7,154 +7,214 @@ Rule 2: graphs of one session run one after the other, whichever worker runs the
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import merge_configs
+from langchain_core.runnables.config import DEFAULT_RECURSION_LIMIT, merge_configs
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.types import Command
 
-from ..adapters.configs import Target
-from ..adapters.held import INTERRUPT, Held
-from ..errors import ConfigurationError, ConflictError, Interrupted
-from ..ops import Expect, Op, Plan, Put
-from ..plans import accounts, adopting, steering
+from ..adapters.configs import LEASE, Target
+from ..adapters.held import Held
+from ..errors import ConfigurationError, ConflictError, Interrupted, MessagesElsewhere, SessionError
+from ..ops import Expect, Get, Op, Plan, must
+from ..plans import accounts, adopting, reading, steering
+from ..plans.accounts import Call
+from ..plans.adopting import Move
 from ..plans.contents import Contents
-from ..plans.details import pack_details
+from ..plans.details import pack_details, unpack_details
 from ..plans.drafts import Draft
-from ..plans.editing import state_of
+from ..plans.editing import put_or_delete, state_of
 from ..plans.places import DETAILS
 from ..script import Ask, Do, Hold, Script
 from ..session.line import Line
-from .answers import Steps, as_text, invalid, parsed
+from .answers import Steps, invalid, parsed
 from .models import agents, is_graph
-from .turn import Turn
+from .turn import Turn, as_turn
 
-_OURS = re.compile(r"__pregel_.*|checkpoint_(id|ns|map)|thread_id")
-"""What a config says of the graph in which this one runs, if it does: this one has a thread of its own."""
+RUNNING = "__sessionstore_running__"
+"""Where a config carries the sessions on which a graph runs, for conversations inside of its nodes."""
 STRUCTURED = "structured_response"
 """Where a graph keeps its answer when it is data."""
+_OURS = re.compile(rf"__pregel_.*|checkpoint_(id|ns|map)|thread_id|{LEASE}")
+"""What a config says of the graph in which this one runs, if it does: this one has a thread of its own."""
+_FIXED = {"durability", "stream_mode", "subgraphs", "version"}
+"""Options of a graph that a turn sets itself."""
 
 
 class GraphTurn(Turn):
     """Runs a graph that keeps its state in the session."""
 
-    command: Any = None
-    """How an interrupt is answered."""
+    goes_on: bool = False
+    """Whether the turn is the answer to an interrupt, or lets a graph go on that has stopped."""
+    input: Any
+    """What the graph is given."""
 
     def usual_phase(self) -> str | None:
         """In a graph of the user's: the node in which a model is called."""
         return None if is_graph(self.conversation.model) else "chat"
 
     def messages(self, given: Any) -> list[BaseMessage]:
-        """What is given: messages, or the answer to an interrupt."""
-        if isinstance(given, Command):
-            self.command = given
+        """What is given: messages, perhaps with other parts of the graph's input; or what lets it go on."""
+        if given is None or isinstance(given, Command):
+            self.goes_on, self.input = given is None or given.resume is not None, given
             return []
+        channel = self.conversation.channel
+        self.input = {}
+        if is_graph(self.conversation.model):
+            if isinstance(given, Mapping) and channel in given and "content" not in given:
+                self.input = {name: value for name, value in given.items() if name != channel}
+                given = given[channel]
+            return as_turn(given)
         return super().messages(given)
 
     def take(self) -> Script[None]:
         """Carry the turn out, and store it."""
         session, channel = self.session, self.conversation.channel
+        running = (self.given_config.get("configurable") or {}).get(RUNNING) or ()
+        if session.id in running:
+            raise SessionError(
+                f"a graph of session {session.id!r} is running here: inside of it there is no turn for another"
+            )
         if not session._lease:
             yield Hold(Line(session, self.conversation.wait))
-        found, draft = yield Do(adopting.adopt(session._desk, channel))
+        found, draft = yield Do(adopting.opening(session._desk))
         if found.channel not in (None, channel):
             raise ConfigurationError(f"the messages of session {session.id!r} are in channel {found.channel!r}")
+        move = adopting.move(session._desk, found, draft, channel) if found.channel is None and draft.items else None
         history = [item.get() for item in draft.items]
-        if self.named and any(message.id == self.given[-1].id for message in history):
-            yield from self._still_waits()
+        if move is not None:
+            history = move.given.checkpoint["channel_values"][channel]
+        held = Held(session._common.checkpointer, session.config, self._begun(found, move))
+        graph, options = yield from self._graph(held, draft, history)
+        config = self._config(graph, running)
+        if self._waits(graph, config, history):
+            raise self._interrupted(graph.get_state(config).interrupts)
         if (yield from self.settled(history)):
             return
-        held = Held(session._common.checkpointer, session.config)
-        graph, options = yield from self._graph(held, draft, history)
-        config = self._config()
-        yield Ask(graph, self._input(channel), config, {**options, "durability": "exit"}, Steps())
-        interrupts = held.interrupts
-        waits = bool(interrupts) or self._stops(graph, config, options)
-        if not waits:
-            self._answer(held, history, channel)
-        yield from self.keep(self._release(held, found, draft))
-        if self.command is not None:
-            self.conversation.open_turns.clear()  # what waited for this has gone on
-        if waits:
-            raise self._interrupted(interrupts)
+        self.storable()
+        given = self.input if self.goes_on or not self.given else {**self.input, channel: self.given}
+        yield Ask(graph, given, config, {**options, "durability": "exit"}, Steps())
+        state = graph.get_state(config)
+        if not state.next:
+            self._answer(held, state.values, history)
+        yield from self.keep(lambda calls, op_id: self._store(held, found, move, calls, op_id))
+        if state.next:
+            raise self._interrupted(state.interrupts)
 
-    def _input(self, channel: str) -> Any:
-        return self.command if self.command is not None else {channel: self.given}
+    # -- before the run
 
-    def _config(self) -> RunnableConfig:
-        config = self.config.copy()
-        own = {name: value for name, value in (config.get("configurable") or {}).items() if not _OURS.fullmatch(name)}
-        config["configurable"] = own
-        return merge_configs(config, self.session.config)
+    def _begun(self, found: Contents, move: Move | None) -> Callable[[], CheckpointTuple] | None:
+        """The newest state of the graph, as it was read."""
+        session = self.session
+        tools, target, config_of = session._common.checkpointer.tools(), Target(session.config), reading.config_of
+        latest, elements = found.latest, found.reading
+
+        def stored() -> CheckpointTuple:
+            assert latest is not None
+            assert elements is not None
+            return reading.as_tuple(tools, session.id, latest, elements)
+
+        def moved() -> CheckpointTuple:
+            assert move is not None
+            before = stored() if latest is not None else None
+            values = {**before.checkpoint["channel_values"]} if before is not None else {}
+            checkpoint: Any = {**move.given.checkpoint}
+            checkpoint["channel_values"] = {**values, **checkpoint["channel_values"]}
+            config = target.echo(config_of(session.id, "", checkpoint["id"]))
+            metadata: Any = dict(move.given.metadata)
+            return CheckpointTuple(config, checkpoint, metadata, before.config if before is not None else None, [])
+
+        if move is not None:
+            return moved
+        return stored if latest is not None else None
 
     def _graph(self, held: Held, draft: Draft, history: list[BaseMessage]) -> Script[tuple[Any, dict[str, Any]]]:
         """The graph as it runs in this turn, and the options with which it is called."""
-        model = self.conversation.model
+        model: Any = self.conversation.model
         if is_graph(model):
-            return model.copy({"checkpointer": held}), dict(self.options)  # type: ignore[attr-defined]
+            if wrong := _FIXED & self.options.keys():
+                raise ConfigurationError(f"a turn of a conversation sets {', '.join(sorted(wrong))} itself")
+            return model.copy({"checkpointer": held}), dict(self.options)
         assert isinstance(model, BaseChatModel)
         chosen = (yield from self.chosen(draft, history)) if self.conversation.strategy is not None else None
         kind, store = agents(), self.session._common.store
-        sent = kind.Sent(history, chosen, self.options)
-        system = self.system(draft)
+        sent = kind.Sent(history, chosen, self.options, self.config["callbacks"])
+        system = "\n\n".join(str(message.text) for message in self.system(draft)) or None
         return kind.build(model, self.conversation.tools, system, sent, self.schema, held, store), {}
+
+    def _config(self, graph: Any, running: tuple[str, ...]) -> RunnableConfig:
+        """The user's config, with the session's in it; and nothing of another graph in which this one may run."""
+        config = self.config.copy()
+        if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # LangChain's, that nobody has asked for
+            usual = int(os.environ.get("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "10000"))
+            config["recursion_limit"] = (graph.config or {}).get("recursion_limit", usual)
+        own = {name: value for name, value in (config.get("configurable") or {}).items() if not _OURS.fullmatch(name)}
+        config["configurable"] = {**own, RUNNING: (*running, self.session.id)}
+        return merge_configs(config, self.session.config)
+
+    def _waits(self, graph: Any, config: RunnableConfig, history: list[BaseMessage]) -> bool:
+        """Whether this is said once more to a graph that waits for something else."""
+        if self.given:
+            last = next((each for each in reversed(history) if isinstance(each, HumanMessage)), None)
+            same = last is not None and (last.id == self.given[-1].id or last.content == self.given[-1].content)
+            return same and bool(graph.get_state(config).next)
+        if self.goes_on and not graph.get_state(config).next:
+            raise SessionError(
+                f"the graph of session {self.session.id!r} waits for nothing: there is nothing to go on with"
+            )
+        return False
 
     # -- what came of it
 
-    def _answer(self, held: Held, history: list[BaseMessage], channel: str) -> None:
+    def _answer(self, held: Held, values: Any, history: list[BaseMessage]) -> None:
         """Find the answer in the state."""
-        messages = held.values.get(channel) or []
+        messages = values.get(self.conversation.channel) or []
         known = {message.id for message in history}
         new = [each for each in messages if isinstance(each, AIMessage) and each.id not in known] or messages[-1:]
         if not new or not isinstance(new[-1], AIMessage):
             raise invalid("the graph has ended without an answer", messages)
         self.answer = new[-1]
         if self.schema is not None:
-            given = STRUCTURED in held.changed and held.values.get(STRUCTURED) is not None
-            said = held.values[STRUCTURED] if given else self.answer.text
+            given = STRUCTURED in held.changed and values.get(STRUCTURED) is not None
+            said = values[STRUCTURED] if given else str(self.answer.text)
             self.value = parsed(self.schema, said, "the graph", self.answer)
-            self.answer = as_text(self.value, self.answer, "the graph")
 
-    def _release(self, held: Held, found: Contents, draft: Draft) -> Any:
-        desk, op_id = self.session._desk, self.session._common.chance.new_id()
+    def _store(self, held: Held, found: Contents, move: Move | None, calls: list[Call], op_id: bytes) -> Plan[None]:
+        desk = self.session._desk
         guards: list[Op] = steering.newest(found.latest)
-        ops = accounts.adding(self.spending.calls)
-        if self.keeps_system(draft):
-            details = pack_details(desk.tools, draft.details._replace(system=self.conversation.system))
-            guards.append(Expect(DETAILS, state_of(found.details)))
-            ops.append(Put(DETAILS, details or b""))
-
-        def store() -> Plan[None]:
-            if not (yield from held.release(guards, ops, op_id)):
+        ops = accounts.adding(calls)
+        if move is not None:
+            guards, ops = [*guards, *move.guards], [*ops, *move.ops]
+        first = move.given if move is not None else None
+        details, system = found.details, self.conversation.system
+        while True:
+            more: tuple[list[Op], list[Op]] = [], []
+            known = unpack_details(desk.tools, details, desk.session_id)
+            if system is not None and known.system is None:
+                row = pack_details(desk.tools, known._replace(system=system))
+                more = [Expect(DETAILS, state_of(details))], put_or_delete({DETAILS: row})
+            try:
+                if (yield from held.release(first, [*guards, *more[0]], [*ops, *more[1]], op_id)):
+                    return
+            except MessagesElsewhere:  # somebody has begun a log meanwhile: the next try moves it
+                pass
+            before = details
+            (details,) = yield from must(desk.partition, Get(DETAILS))
+            if not more[0] or details == before:  # else a tool, or whoever, has given the session a title
                 name = self.session.id
                 raise ConflictError(f"session {name!r} was changed while its graph was running: nothing was stored")
 
-        return store
-
-    # -- what waits for an answer
-
-    def _stops(self, graph: Any, config: RunnableConfig, options: dict[str, Any]) -> bool:
-        """Whether the graph has stopped where it was told to, before its end."""
-        told = [options.get("interrupt_before"), options.get("interrupt_after")]
-        told += [graph.interrupt_before_nodes, graph.interrupt_after_nodes]
-        return any(told) and bool(graph.get_state(config).next)
-
-    def _still_waits(self) -> Script[None]:
-        """Given again, a turn that waits for an answer still does."""
-        checkpointer = self.session._common.checkpointer
-        state = yield Do(checkpointer._get(Target(self.session.config)))
-        writes = state.pending_writes if state is not None else []
-        asked = [each for _, channel, values in writes if channel == INTERRUPT for each in values]
-        if asked:
-            raise self._interrupted(tuple(asked))
-
     def _interrupted(self, interrupts: tuple[Any, ...]) -> Interrupted:
-        error = Interrupted(
-            f"the graph of session {self.session.id!r} waits for an answer: run(Command(resume=...)) goes on"
-        )
-        error.interrupts = interrupts
+        name = self.session.id
+        if interrupts:
+            error = Interrupted(f"the graph of session {name!r} waits for an answer: run(Command(resume=...)) gives it")
+        else:
+            error = Interrupted(f"the graph of session {name!r} has stopped before its end: run(None) goes on")
+        error.interrupts = tuple(interrupts)
         return error

@@ -56,6 +56,8 @@ def _by_name(name: str) -> Runnable[Any, Any]:
     except ImportError as exc:
         raise MissingExtra(f"a model is given by its name. {_EXTRA}, or give the model itself") from exc
     try:
+        if not name.strip():
+            raise ValueError("there is no model without a name")
         return init_chat_model(name)
     except ImportError as exc:
         raise MissingExtra(f"model {name!r}: {exc}") from exc

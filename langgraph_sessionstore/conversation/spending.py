@@ -22,7 +22,7 @@ class Spending(UsageHandler):
     run_inline = True  # it does no I/O, so async callers need no thread for it
 
     def __init__(self, session: Session, phase: str | None) -> None:
-        super().__init__(self._add, phase)
+        super().__init__(self._add, phase, session.id)
         self._session = session
         self.calls: list[Call] = []
         self.said: AIMessage | None = None

@@ -3,32 +3,35 @@
 Rule 1: a turn is stored in one step when it has succeeded: what was given, what was answered, what it has used. One
         that fails, or that nobody listens to any more, leaves nothing but what it has used.
 Rule 2: a turn is stored once. What was given is told apart by the ids of its messages: is it in the session already,
-        its answer is there as well, and no model is asked again. When it is not known whether a turn was stored, the
-        conversation remembers it, and given the same again it finds that out first.
+        its answer is there as well, and no model is asked again. When it is not known whether a turn was stored, and
+        the same is given again before anything else, it keeps its ids.
 """
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, message_chunk_to_message
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel
 
-from ..errors import ConfigurationError, Interrupted, OutcomeUnknown, SessionStoreError
+from ..adapters.usage_handler import UsageHandler
+from ..errors import ConfigurationError, OutcomeUnknown, SessionStoreError
 from ..ops import Plan
-from ..plans import accounts
+from ..plans import accounts, editing
+from ..plans.accounts import Call
 from ..plans.drafts import Draft
 from ..plans.given import as_messages
-from ..script import Do, Script
+from ..script import Do, Say, Script
 from ..strategies.summarizing import mark_of
-from .answers import parsed
+from .answers import as_chunk, parsed
 from .spending import Spending
 
 if TYPE_CHECKING:
@@ -38,14 +41,22 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
+class Open(NamedTuple):
+    """A turn of which it is not known whether it was stored."""
+
+    key: bytes
+    given: list[BaseMessage]
+    op_id: bytes
+
+
 def as_turn(given: Any) -> list[BaseMessage]:
     """What a user says, in any of the forms that LangChain takes, as messages."""
     if isinstance(given, PromptValue):
         given = given.to_messages()
-    elif isinstance(given, Mapping) and "messages" in given and "content" not in given:
+    elif isinstance(given, Mapping) and given.keys() == {"messages"}:
         given = given["messages"]
     one = isinstance(given, (str, BaseMessage, Mapping)) or _is_pair(given)
-    messages = as_messages([given] if one else given)
+    messages = [message_chunk_to_message(each) for each in as_messages([given] if one else given)]
     if not messages:
         raise ConfigurationError("a turn begins with a message: give a text, a message, or a list of messages")
     return messages
@@ -73,55 +84,72 @@ class Turn(ABC):
         self.answer: AIMessage = AIMessage("")
         self.value: Any = None
         """The answer as data, when that was asked for."""
-        self.store: Callable[[], Plan[None]] | None = None
-        """Stores the turn. Done again, it is stored once."""
         self.spending = Spending(self.session, conversation.phase or self.usual_phase())
         self.given_config = config
-        self.config = merge_configs(config, {"callbacks": [self.spending]})
+        self.config = self.watched(self.spending)
+        self.prompt: list[SystemMessage] = []
+        """System messages that were given with the turn: for this turn only."""
         self.given = self.messages(given)
         self.named = bool(self.given) and all(message.id for message in self.given)
-        """Whether somebody else may give the same turn."""
+        """Whether the same turn may have been given before, or elsewhere."""
         self.key = mark_of(self.given) + repr(schema).encode()
-        self.earlier = conversation.open_turns.get(self.key)
+        earlier, conversation.open = conversation.open, None
+        self.earlier = earlier if earlier is not None and earlier.key == self.key and not self.named else None
         if self.earlier is not None:
             self.given, self.named = self.earlier.given, True
-        else:
-            self.given = [_with_id(message) for message in self.given]
+        self.given = [_with_id(message) for message in self.given]
 
     def usual_phase(self) -> str | None:
         """What usage is recorded under, unless the user says."""
         return "chat"
 
     def messages(self, given: Any) -> list[BaseMessage]:
-        """What is given, as messages."""
-        return as_turn(given)
+        """What is given, as messages; system messages in front of it are not part of the conversation."""
+        messages = as_turn(given)
+        while len(messages) > 1 and isinstance(messages[0], SystemMessage):
+            self.prompt.append(messages.pop(0))  # type: ignore[arg-type]
+        return messages
+
+    def watched(self, spending: Spending) -> RunnableConfig:
+        """The config of the user with a callback that sees what is used; and no other that records it here too."""
+        config = merge_configs(self.given_config, {"callbacks": [spending]})
+        callbacks = config["callbacks"]
+        if isinstance(callbacks, BaseCallbackManager):
+            for each in [*callbacks.handlers]:
+                if isinstance(each, UsageHandler) and each is not spending and each.session_id == self.session.id:
+                    callbacks.remove_handler(each)
+        return config
 
     def script(self) -> Script[None]:
         """Carry the turn out."""
         try:
             yield from self.take()
-        except BaseException as exc:
-            if (isinstance(exc, OutcomeUnknown) and self.store is not None) or isinstance(exc, Interrupted):
-                self.conversation.remember(self)
-            elif self.spending.calls:  # what was spent is spent
+        except BaseException:
+            if self.spending.calls:  # what was spent is spent
                 try:
                     yield Do(accounts.record(self.session._desk, self.spending.calls))
                 except SessionStoreError as lost:
                     _LOG.warning("the usage of a turn of session %r was not recorded: %s", self.session.id, lost)
             raise
-        self.conversation.forget(self)
-
-    def keep(self, store: Callable[[], Plan[None]]) -> Script[None]:
-        """Store the turn. It has an operation id, so that when no answer comes it can be given again."""
-        self.store = store
-        yield Do(store())
-        self.spending.calls = []
 
     @abstractmethod
     def take(self) -> Script[None]:
         """Carry the turn out, and store it."""
 
     # -- for all kinds of turns
+
+    def keep(self, store: Callable[[list[Call], bytes], Plan[None]]) -> Script[None]:
+        """Store the turn with the calls that it has made, under an operation id."""
+        op_id = self.session._common.chance.new_id()
+        calls, self.spending.calls = self.spending.calls, []
+        try:
+            yield Do(store(calls, op_id), whole=True)
+        except BaseException as exc:
+            if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
+                self.spending.calls = calls  # nothing was stored
+            elif self.given:
+                self.conversation.open = Open(self.key, self.given, op_id)
+            raise
 
     def chosen(self, draft: Draft, history: list[BaseMessage]) -> Script[list[BaseMessage]]:
         """What is sent of what was said before."""
@@ -130,38 +158,55 @@ class Turn(ABC):
             return history
         spending = Spending(self.session, "summary")
         try:
-            config = merge_configs(self.given_config, {"callbacks": [spending]})
-            return (yield from strategy.choose(self.session, draft, history, config))
+            return (yield from strategy.choose(self.session, draft, history, self.watched(spending)))
         finally:
             self.spending.calls += spending.calls
 
-    def system(self, draft: Draft) -> str | None:
-        """The system prompt: the conversation's own, else the session's."""
-        return draft.details.system if self.conversation.system is None else self.conversation.system
+    def system(self, draft: Draft) -> list[SystemMessage]:
+        """The system prompt: that of the turn, else the conversation's own, else the session's."""
+        if self.prompt:
+            return self.prompt
+        own = self.conversation.system
+        prompt = draft.details.system if own is None else own
+        return [] if prompt is None else [SystemMessage(prompt)]
 
     def keeps_system(self, draft: Draft) -> bool:
         """Whether the session has no system prompt yet, and gets that of the conversation."""
         return self.conversation.system is not None and draft.details.system is None
 
+    def forgo(self) -> Script[None]:
+        """See to it that an earlier try, if it was not stored, never will be."""
+        if self.earlier is not None:
+            yield Do(editing.forgo(self.session._desk, self.earlier.op_id))
+
+    def storable(self) -> None:
+        """What could not be stored is refused before a model is asked."""
+        for message in self.given:
+            editing.pack_message(self.session._desk, message)
+
     def settled(self, history: Sequence[BaseMessage]) -> Script[bool]:
         """Whether this turn has been taken already, so that its answer is known."""
         answer = answered(history, self.given) if self.named else None
-        earlier = self.earlier
-        if answer is None and earlier is not None and earlier.store is not None:
-            yield from self.keep(earlier.store)
-            self.answer, self.value = earlier.answer, earlier.value
-            return True
         if answer is None:
             return False
         self.found(answer)
+        for chunk in said(answer):
+            yield Say(chunk)
         return True
 
     def found(self, answer: AIMessage) -> None:
         """Take an answer that is stored already."""
         self.answer = answer
         if self.schema is not None:
-            said = answer.text or next((call["args"] for call in reversed(answer.tool_calls)), "")
-            self.value = parsed(self.schema, said, f"session {self.session.id!r}")
+            said = answer.tool_calls[-1]["args"] if answer.tool_calls else answer.text
+            self.value = parsed(self.schema, said, f"session {self.session.id!r}", answer)
+
+
+def said(answer: AIMessage) -> Iterator[Any]:
+    """An answer that is there already, for whoever listens."""
+    chunk = as_chunk(answer)
+    if chunk is not None:
+        yield chunk
 
 
 def answered(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> AIMessage | None:

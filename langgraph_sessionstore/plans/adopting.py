@@ -1,42 +1,52 @@
-"""A session with messages in its log becomes one whose messages are a graph's.
+"""What a turn of a graph begins from; and how messages of a log become those of a graph.
 
-Rule: they move in one step: into the graph's newest state, and out of the log with all that could be undone there, for
-the log's order means nothing any more.
+Rule: they move in one step, that of the first turn of the graph: into a state of their own before it, and out of the
+log with all that could be undone there, for the log's order means nothing any more.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .. import keys
-from ..errors import ConflictError
 from ..ops import DeleteRange, Expect, Op, Plan, Put
-from . import order, places, steering
+from . import order, places, reading, steering
 from .contents import Contents
 from .desk import Desk
 from .drafts import Draft
 from .editing import begin, put_or_delete, same_log, state_of
 from .order import Order
 from .places import GRAPH, ORDER, REDO
-from .tools import TRIES
-from .undoing import newest
-from .writing import Beside
+from .writing import Input
 
 
-def adopt(desk: Desk, channel: str) -> Plan[tuple[Contents, Draft]]:
-    """Read a session whose messages are those of a graph; if its log has some, they move there first."""
-    for _ in range(TRIES):
-        found, draft = yield from begin(desk, history=False, turn=True)
-        if found.channel is not None:
-            return found, draft
-        latest = yield from newest(desk)
-        if not draft.items:
-            return found._replace(latest=latest), draft
-        view = order.of((), order.size_of(found.size, desk.session_id))
-        guards = [*same_log(found), Expect(GRAPH, False), Expect(keys.INCARNATION, state_of(found.incarnation))]
-        ops: list[Op] = [Put(GRAPH, channel.encode("utf-8", "surrogatepass"))]
-        ops += put_or_delete({ORDER: None if view == Order() else view.pack()})
-        ops += [DeleteRange(*span) for span in (places.MESSAGES, places.UNDONE, REDO)]
-        beside = Beside(guards, ops, desk.chance.new_id())
-        name = desk.chance.new_checkpoint(latest.record.id if latest else None, steering.step_after(desk, latest))
-        messages = [item.get() for item in draft.items]
-        yield from steering.edit(desk, latest, channel, messages, name, beside, moving=True)
-    raise ConflictError(f"session {desk.session_id!r} was changed each time before its messages could move to a graph")
+def opening(desk: Desk) -> Plan[tuple[Contents, Draft]]:
+    """Read a session with the newest state of its graph, whether or not the messages are in there."""
+    found, draft = yield from begin(desk, history=False, turn=True)
+    if found.channel is None:
+        state = yield from reading.read(desk.tools, desk.session_id, reading.latest(""))
+        found = found._replace(latest=state.found[0] if state.found else None, reading=state)
+    if found.latest is not None and found.reading is not None:
+        reading.remember(desk.tools, desk.session_id, found.latest, found.reading)
+    return found, draft
+
+
+class Move(NamedTuple):
+    """How the messages of a log get into a graph's state."""
+
+    given: Input
+    """The state with them."""
+    guards: list[Op]
+    ops: list[Op]
+
+
+def move(desk: Desk, found: Contents, draft: Draft, channel: str) -> Move:
+    """What moves the messages of the log, as it was read."""
+    latest = found.latest
+    name = desk.chance.new_checkpoint(latest.record.id if latest else None, steering.step_after(desk, latest))
+    view = order.of((), order.size_of(found.size, desk.session_id))
+    guards = [*same_log(found), Expect(GRAPH, False), Expect(keys.INCARNATION, state_of(found.incarnation))]
+    ops: list[Op] = [Put(GRAPH, channel.encode("utf-8", "surrogatepass"))]
+    ops += put_or_delete({ORDER: None if view == Order() else view.pack()})
+    ops += [DeleteRange(*span) for span in (places.MESSAGES, places.UNDONE, REDO)]
+    return Move(steering.edited(desk, latest, channel, [item.get() for item in draft.items], name), guards, ops)

@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage
 
 from .. import codec, keys
 from ..errors import ConfigurationError, ConflictError, CorruptData, SessionStoreError, Unstorable
-from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, etag, must
+from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, call, etag, must
 from . import contents, order, places, pruning, steering
 from .collecting import collect
 from .contents import Contents
@@ -120,6 +120,12 @@ def append(
                 yield from _tidy(desk)
             return
     yield from edit(desk, lambda draft: draft.extend(messages), beside=beside, op_id=op_id)
+
+
+def forgo(desk: Desk, op_id: bytes) -> Plan[None]:
+    """See to it that a write with this id that was not applied never will be: one that does nothing takes its place."""
+    with suppress(CorruptData):  # it was applied, and was another one
+        yield from call(desk.partition, Expect(keys.INCARNATION, True), Delete(keys.encode("-")), op_id=op_id)
 
 
 def purge(desk: Desk) -> Plan[None]:

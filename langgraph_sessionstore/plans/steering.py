@@ -45,13 +45,17 @@ def edit(
     messages: Sequence[BaseMessage],
     name: tuple[str, str],
     beside: Beside,
-    *,
-    moving: bool = False,
 ) -> Plan[bool]:
-    """Append a checkpoint with these messages; False when it was no longer the newest, and nothing was stored.
+    """Append a checkpoint with these messages; False when it was no longer the newest, and nothing was stored."""
+    given = edited(desk, latest, channel, messages, name)
+    beside = beside._replace(guards=[*newest(latest), *beside.guards])
+    return put(desk.tools, given, desk.entry(channel if messages else None), beside)
 
-    When they are `moving` from the log to here, the caller sees to it that the log is empty.
-    """
+
+def edited(
+    desk: Desk, latest: Stored | None, channel: str, messages: Sequence[BaseMessage], name: tuple[str, str]
+) -> Input:
+    """The checkpoint that follows the newest one, with these messages."""
     if latest is not None and latest.record.sends_of is not None:
         raise SessionError(
             f"session {desk.session_id!r} comes from an older LangGraph, with packets that are not sent yet: run its "
@@ -77,9 +81,7 @@ def edit(
         checkpoint["updated_channels"] = None  # a node that was about to run still is: LangGraph looks at all channels
     parent = latest.record.id if latest else None
     metadata = _metadata(desk, latest, "update")
-    given = Input(desk.session_id, "", checkpoint, metadata, {channel: new}, parent)
-    beside = beside._replace(guards=[*newest(latest), *beside.guards])
-    return (yield from put(desk.tools, given, desk.entry(channel if messages and not moving else None), beside))
+    return Input(desk.session_id, "", checkpoint, metadata, {channel: new}, parent)
 
 
 def again(desk: Desk, target: Stored | None, latest: Stored | None, name: tuple[str, str]) -> tuple[list[Op], list[Op]]:

@@ -57,13 +57,26 @@ class Beside(NamedTuple):
 
 def put(tools: Tools, given: Input, entry: Entry, beside: Beside | None = None) -> Plan[bool]:
     """Store a checkpoint; False when a guard of `beside` failed, and nothing was stored."""
-    versions = records.plain_versions(given.checkpoint["channel_versions"])
+    return put_all(tools, [given], entry, beside)
+
+
+def put_all(tools: Tools, all_of_them: Sequence[Input], entry: Entry, beside: Beside | None = None) -> Plan[bool]:
+    """Store checkpoints of one session in one step; False when a guard of `beside` failed, and nothing was stored."""
     moved: set[int] = set()
     for _ in range(TRIES):
-        base = tools.cache.base(given.partition, (given.ns, given.parent)) if given.parent else None
-        kept = yield from _kept(given, versions, base)
-        attempt = _Attempt(tools, given, versions, base, kept, moved)
-        guards, ops = attempt.operations()
+        attempts: list[_Attempt] = []
+        guards: list[Op] = []
+        ops: list[Op] = []
+        owners: list[_Attempt] = []
+        """Whose guards they are."""
+        for given in all_of_them:
+            versions = records.plain_versions(given.checkpoint["channel_versions"])
+            base = tools.cache.base(given.partition, (given.ns, given.parent)) if given.parent else None
+            kept = yield from _kept(given, versions, base)
+            attempts.append(_Attempt(tools, given, versions, base, kept, moved))
+            own_guards, own_ops = attempts[-1].operations()
+            guards, ops = [*guards, *own_guards], [*ops, *own_ops]
+            owners += [attempts[-1]] * len(own_guards)
         if beside is None:
             # Sent again after it was applied, it would meet its own branches and take another: the same checkpoint, and
             # some elements for the next collection. Better than not to know.
@@ -76,14 +89,15 @@ def put(tools: Tools, given: Input, entry: Entry, beside: Beside | None = None) 
                     return False
                 outcome = Conflict(outcome.guard - len(beside.guards))
         if not isinstance(outcome, Conflict):
-            attempt.learn(entry.incarnation)
+            for attempt in attempts:
+                attempt.learn(entry.incarnation)
             return True
-        failed = guards[outcome.guard]
-        if isinstance(failed, Expect) and failed.key in attempt.tails:
-            moved.add(attempt.tails[failed.key])
-        elif given.parent:
-            tools.cache.forget(given.partition, (given.ns, given.parent))
-    raise ConflictError(f"thread {given.thread!r} was changed each time while a checkpoint was put")
+        failed, owner = guards[outcome.guard], owners[outcome.guard]
+        if isinstance(failed, Expect) and failed.key in owner.tails:
+            moved.add(owner.tails[failed.key])
+        elif owner.given.parent:
+            tools.cache.forget(owner.given.partition, (owner.given.ns, owner.given.parent))
+    raise ConflictError(f"thread {entry.session_id!r} was changed each time while a checkpoint was put")
 
 
 class Writes(NamedTuple):

@@ -49,7 +49,7 @@ class Lease:
         deadline, pause = time.monotonic() + self._wait, _PAUSE
         while True:
             try:
-                self._session._run(self._take())
+                self._session._run(self._taking())
                 break
             except LeaseHeld:
                 if time.monotonic() >= deadline:
@@ -72,7 +72,7 @@ class Lease:
         deadline, pause = time.monotonic() + self._wait, _PAUSE
         while True:
             try:
-                await self._session._arun(self._take())
+                await self._session._arun(self._taking())
                 break
             except LeaseHeld:
                 if time.monotonic() >= deadline:
@@ -98,6 +98,16 @@ class Lease:
         if self._used:
             raise SessionError("a lease is used once: take another one with session.lease(ttl)")
         self._used = True
+
+    def _taking(self) -> Plan[None]:
+        try:
+            yield from self._take()
+        except LeaseHeld:
+            raise
+        except BaseException:  # it may have been taken all the same, and nobody would use it
+            with contextlib.suppress(SessionStoreError):
+                yield from self._end()
+            raise
 
     def _take(self) -> Plan[None]:
         return sessions.take_lease(self._turn._desk, self._turn._lease, self._ttl)
