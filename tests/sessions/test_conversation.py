@@ -107,9 +107,9 @@ class Witness(BaseCallbackHandler):
         self.seen: list[tuple[list[str], dict[str, Any]]] = []
         self.used: list[Any] = []
 
-    def on_chat_model_start(self, serialized: Any, messages: Any, *, tags: Any, metadata: Any, **kwargs: Any) -> None:
+    def on_chat_model_start(self, serialized: Any, messages: Any, **kwargs: Any) -> None:
         """See LangChain."""
-        self.seen.append((tags or [], metadata or {}))
+        self.seen.append((kwargs["tags"], kwargs["metadata"]))
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:
         """See LangChain."""
@@ -125,10 +125,14 @@ def test_the_config_reaches_the_model(session: Session, form: Form) -> None:
         "configurable": {"thread_id": "another", "who": "ann"},
     }
     seen: list[Any] = []
-    asked = RunnableLambda(lambda messages, config: (seen.append(config["configurable"]), model.invoke(messages))[1])
+
+    def ask(messages: Any, config: RunnableConfig) -> AIMessage:
+        seen.append(config["configurable"])
+        return model.invoke(messages)
+
     form.do(session.conversation(model), "run", "one", config=config)
     listen(form, session.conversation(model), "two", config)
-    form.do(session.conversation(asked), "invoke", "three", config)
+    form.do(session.conversation(ask), "invoke", "three", config)
     assert [used["total_tokens"] for used in witness.used] == [5, 5, 5]
     assert all("t" in tags and metadata["of"] == "us" for tags, metadata in witness.seen)
     assert seen[0]["who"] == "ann"
@@ -178,8 +182,8 @@ def test_what_is_given_stays_as_it_is(session: Session, form: Form) -> None:
 
 
 NO_INPUTS: list[Any] = [
-    None, 3, [], (), {"messages": []}, [None], [3], {"role": "user"}, ("nobody", "hi"), {"role": "nobody", "content": "x"},
-    b"hi", object(), [[]], RemoveMessage("mine"),
+    None, 3, [], (), {"messages": []}, [None], [3], {"role": "user"}, ("nobody", "hi"),
+    {"role": "nobody", "content": "x"}, b"hi", object(), [[]], RemoveMessage("mine"),
     HumanMessage("hi", additional_kwargs={"x": object()}),  # BUG: the model is asked, and paid, before this is refused
 ]  # fmt: skip
 
@@ -247,7 +251,7 @@ MODELS: list[tuple[Any, list[str]]] = [
     # BUG: `run` takes a list of messages, `stream` refuses the same answer: "neither a message nor text"
     (lambda messages: [AIMessage("let me think"), AIMessage("hello")], ["let me think", "hello"]),
     (lambda messages: AIMessageChunk(content="hello"), ["hello"]),
-    (RunnableGenerator(lambda given: in_pieces(list(given)), ain_pieces), ["hello"]),
+    (RunnableGenerator(in_pieces, ain_pieces), ["hello"]),
     (Speaker(responses=["hello"]) | RunnableLambda(lambda message: message.text), ["hello"]),
     (ChatPromptTemplate([("system", "s"), MessagesPlaceholder("messages")]) | Speaker(responses=["hello"]), ["hello"]),
 ]
@@ -276,10 +280,11 @@ def test_what_was_sent_is_sent_again_byte_by_byte(
 ) -> None:
     """Only so do providers find the beginning of a prompt in their caches."""
     model = Speaker(used=(100, 40, 7), name_="m")
-    rich = HumanMessage(
-        [{"type": "text", "text": "\u00e4 \U0001f642"}, {"type": "image_url", "image_url": {"url": "data:,x", "a": [1.0, None]}}],
-        additional_kwargs={"b": 1, "a": {"z": (1, 2), "y": None}},
-    )  # fmt: skip
+    parts: list[Any] = [
+        {"type": "text", "text": "\u00e4 \U0001f642"},
+        {"type": "image_url", "image_url": {"url": "data:,x", "a": [1.0]}},
+    ]
+    rich = HumanMessage(parts, additional_kwargs={"b": 1, "a": {"z": (1, 2), "y": None}})
     form.do(manager_on(), "create_session", "cached", system="be kind", messages=["before", ("ai", "yes")])
     for given in ("one", rich, [("system", "now in short"), ("user", "two")], HumanMessage("x", name="ann"), "end"):
         conversation = form.do(manager_on(), "get_session", "cached").conversation(model)

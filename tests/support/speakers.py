@@ -16,7 +16,8 @@ from langchain_core.runnables import Runnable
 from pydantic import Field
 from support.sittings import Form
 
-from langgraph_sessionstore import Metrics, Session, Usage
+from langgraph_sessionstore import BackendUnavailable, Metrics, OutcomeUnknown, Session, SessionManager, Usage
+from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 Sent = list[BaseMessage]
 
@@ -101,7 +102,7 @@ class Speaker(FakeListChatModel):
             if number == self.error_on_chunk_number:
                 raise FakeListChatModelError(f"chunk {number}")
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-        told = {"usage_metadata": answer.usage_metadata, "response_metadata": answer.response_metadata}
+        told: Any = {"usage_metadata": answer.usage_metadata, "response_metadata": answer.response_metadata}
         yield ChatGenerationChunk(message=AIMessageChunk(content="", **told))
 
     async def _astream(
@@ -130,6 +131,28 @@ class Caller(Speaker):
     def bind_tools(self, tools: Any, **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
         """See LangChain."""
         return self.bind(tools=tools, **kwargs)
+
+
+class Worker:
+    """A session as one worker has it, whose storage fails at the calls of a turn that a test names."""
+
+    def __init__(self, form: Form, manager: SessionManager, session_id: str) -> None:
+        self.form = form
+        self.faulty = FaultyBackend(manager.backend, {})
+        self.session: Session = form.do(SessionManager(self.faulty), "get_session", session_id)
+
+    def fails(self, faults: dict[int, Fault]) -> None:
+        """From here on: 1 is the next call."""
+        self.faulty.faults = {self.faulty.calls + number: fault for number, fault in faults.items()}
+
+    def again(self, act: Callable[[], Any], most: int = 6) -> tuple[Any, int]:
+        """Do it until the storage lets it be done: the result, and how many tries it took."""
+        for number in range(1, most):
+            try:
+                return act(), number
+            except (OutcomeUnknown, BackendUnavailable):
+                pass
+        raise AssertionError("it fails for ever")
 
 
 def listen(form: Form, subject: Any, given: Any, *args: Any, **options: Any) -> list[Any]:
