@@ -24,6 +24,14 @@ class Weather(BaseModel):
     notes: list[str] = []
 
 
+class Odd(BaseModel):
+    """Data that has no JSON."""
+
+    model_config = {"arbitrary_types_allowed": True}
+    city: str
+    what: Any = object()
+
+
 SAID = '{"city":"K\u00f6ln","temp":21.5,"notes":["\U0001f642"]}'
 ONCE = {"chat": Usage(1, 3, 2, 1)}
 
@@ -143,14 +151,6 @@ def test_what_is_no_schema_is_refused(session: Session, form: Form, schema: Any)
     with pytest.raises(ConfigurationError):
         form.do(session.conversation(model), "json", "hi", schema)
     assert (model.calls, form.texts(session)) == (0, [])
-
-
-class Odd(BaseModel):
-    """Data that has no JSON."""
-
-    model_config = {"arbitrary_types_allowed": True}
-    city: str
-    what: Any = object()
 
 
 @pytest.mark.parametrize("kind", ["memory"], indirect=True)
