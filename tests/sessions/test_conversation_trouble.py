@@ -90,9 +90,7 @@ def test_a_turn_whose_end_is_not_known_is_repeated_and_there_once(
 
 @pytest.mark.parametrize("kind", ["memory"], indirect=True)
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "faults", [(Fault.CUT_BEFORE, Fault.CUT_BEFORE), (Fault.CUT_BEFORE, Fault.CUT_AFTER)], ids=["twice", "then after"]
-)
+@pytest.mark.parametrize("second", CUTS)
 def test_the_end_of_a_turn_may_stay_unknown_for_a_while(
     manager: SessionManager, form: Form, way: str, second: Fault
 ) -> None:
