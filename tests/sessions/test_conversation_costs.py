@@ -121,6 +121,7 @@ def test_langchains_own_fakes_say_nothing_of_their_use(session: Session, form: F
 
 @pytest.mark.parametrize("name", ["nosuch:model", "nosuch", "", ":"])
 def test_a_name_that_no_model_has(name: str) -> None:
+    # BUG: the empty name makes a conversation, whose first turn fails
     session = SessionManager.from_url("memory:").create_session()
     with pytest.raises(ConfigurationError):
         session.conversation(name)
@@ -146,7 +147,5 @@ def test_without_langchain(monkeypatch: pytest.MonkeyPatch, missing: str) -> Non
 def test_a_name_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     session = SessionManager.from_url("memory:").create_session()
     chat_models = pytest.importorskip("langchain.chat_models")
-    asked: list[str] = []
-    monkeypatch.setattr(chat_models, "init_chat_model", lambda name: (asked.append(name), Speaker())[1])
-    assert session.conversation("openai:gpt-5").run("hi").text == "re: hi"
-    assert asked == ["openai:gpt-5"]
+    monkeypatch.setattr(chat_models, "init_chat_model", lambda name: Speaker(responses=[f"I am {name}"]))
+    assert session.conversation("openai:gpt-5").run("hi").text == "I am openai:gpt-5"

@@ -1,4 +1,4 @@
-"""A conversation is a Runnable as all others are: in chains, batches, streams of events, with callbacks and bindings."""
+"""A conversation is a Runnable as others are: in chains, batches, streams of events, with callbacks and bindings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Runs(BaseCallbackHandler):
         self.parents: dict[str, str | None] = {}
 
     def _begin(self, kwargs: Any) -> None:
-        name, parent = kwargs["name"], kwargs["parent_run_id"]
+        name, parent = kwargs["name"] or "the model", kwargs["parent_run_id"]
         self.names[kwargs["run_id"]] = name
         self.parents[name] = self.names.get(parent)
         self.seen.append(f"{name} begins")
@@ -77,10 +77,12 @@ def test_it_has_schemas_and_a_graph(session: Session) -> None:
     conversation = session.conversation(Speaker())
     assert isinstance(conversation, Runnable)
     assert isinstance(conversation, Conversation)
-    assert conversation.get_input_schema().model_json_schema()["title"] == "ConversationInput"
-    assert conversation.get_output_schema().model_json_schema()["properties"]["type"]["const"] == "ai"
+    assert conversation.get_input_schema().__name__ == "ConversationInput"
+    assert conversation.get_input_jsonschema()["title"] == "ConversationInput"
+    assert conversation.get_output_schema().__name__ == "ConversationOutput"
+    assert conversation.get_output_jsonschema()["properties"]["type"]["const"] == "ai"
     chain = ChatPromptTemplate([("user", "{x}")]) | conversation | StrOutputParser()
-    assert chain.get_input_schema().model_json_schema()["required"] == ["x"]
+    assert chain.get_input_jsonschema()["required"] == ["x"]
     assert chain.get_output_jsonschema()["type"] == "string"
     assert "Conversation" in {node.name for node in chain.get_graph().nodes.values()}
 
@@ -136,8 +138,8 @@ def test_callbacks_are_told(session: Session, form: Form, streamed: bool) -> Non
 
     runs = Runs()
     take(session.conversation(Speaker()), runs)
-    told = ["my turn begins", "Speaker begins", "Speaker ends", "my turn ends: re: hi"]
-    assert (runs.seen, runs.parents) == (told, {"my turn": None, "Speaker": "my turn"})
+    told = ["my turn begins", "the model begins", "the model ends", "my turn ends: re: hi"]
+    assert (runs.seen, runs.parents) == (told, {"my turn": None, "the model": "my turn"})
     for given, fails in (("hi", {1}), (3, set())):
         runs = Runs()
         with pytest.raises((FakeListChatModelError, ConfigurationError)) as caught:
@@ -155,9 +157,9 @@ def test_run_and_json_tell_callbacks_too(session: Session, form: Form) -> None:
     conversation = session.conversation(Speaker(responses=['{"x":1}']))
     config: RunnableConfig = {"callbacks": [runs], "run_name": "n"}
     form.do(conversation, "run", "hi", config=config)
-    assert runs.seen == ["n begins", "Speaker begins", "Speaker ends", 'n ends: {"x":1}']
+    assert runs.seen == ["n begins", "the model begins", "the model ends", 'n ends: {"x":1}']
     form.do(conversation, "json", "hi", create_model("X", x=(int, ...)), config=config)
-    assert runs.seen[4:] == ["n begins", "Speaker begins", "Speaker ends", "n ends: x=1"]
+    assert runs.seen[4:] == ["n begins", "the model begins", "the model ends", "n ends: x=1"]
 
 
 def test_with_config_and_fallbacks(session: Session, form: Form) -> None:
