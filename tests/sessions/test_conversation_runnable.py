@@ -79,7 +79,7 @@ def test_it_has_schemas_and_a_graph(session: Session) -> None:
     assert isinstance(conversation, Conversation)
     assert conversation.get_input_schema().__name__ == "ConversationInput"
     assert conversation.get_input_jsonschema()["title"] == "ConversationInput"
-    assert conversation.get_output_schema().__name__ == "ConversationOutput"
+    assert conversation.get_output_schema() is AIMessage
     assert conversation.get_output_jsonschema()["properties"]["type"]["const"] == "ai"
     chain = ChatPromptTemplate([("user", "{x}")]) | conversation | StrOutputParser()
     assert chain.get_input_jsonschema()["required"] == ["x"]

@@ -139,6 +139,22 @@ def test_a_store_that_fails_leaves_nothing_but_what_was_spent(manager: SessionMa
     assert form.texts(session) == ["before", "hi", SAID["json"]]
 
 
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_was_spent_is_recorded_when_the_store_fails(
+    manager: SessionManager, form: Form, way: str, lost: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = form.do(manager, "create_session")
+    worker = Worker(form, manager, session.id)
+    conversation = worker.session.conversation(speaker(responses=[SAID["json"]]))
+    worker.fails(dict.fromkeys(range(2, 9 if lost else 4), Fault.FAIL))  # behind the load, both calls of the store
+    with pytest.raises(BackendUnavailable):
+        WAYS[way](form, conversation, "hi")
+    assert (form.texts(session), untimed(form, session)) == ([], {} if lost else ONCE)
+    assert ("was not recorded" in caplog.text) == lost
+
+
 def test_what_was_spent_on_a_turn_that_failed_is_recorded(session: Session, form: Form) -> None:
     def forget() -> None:
         raise FakeListChatModelError("afterwards")
