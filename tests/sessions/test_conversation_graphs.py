@@ -188,7 +188,7 @@ def test_pieces_of_models_in_nodes(stage: Stage, streams: bool) -> None:
     chunks = stage.stream(talk, "a")
     assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
     assert [chunk.text for chunk in chunks if chunk.text] == (["I ", "heard ", "a"] if streams else ["I heard a"])
-    assert (stage.texts(), stage.calls()) == (["a", "I heard a"], {"ask": 1})
+    assert (stage.texts(), stage.calls()) == (["a", "I heard a"], {"speak": 1})
     before = stage.kept()
     for most in range(1, len(chunks) + 1):
         stage.stream(talk, "b", most)

@@ -165,10 +165,10 @@ def echo(state: Any) -> Any:
 def asking(model: Any) -> Callable[[Any], Any]:
     """A node that asks a model."""
 
-    def ask(state: Any) -> Any:
+    def speak(state: Any) -> Any:
         return {"messages": [model.invoke(state["messages"])]}
 
-    return ask
+    return speak
 
 
 def remove_all(state: Any) -> Any:
@@ -194,6 +194,42 @@ def kinds(messages: Sequence[BaseMessage]) -> str:
 def results(messages: Sequence[BaseMessage]) -> list[str]:
     """What tools have said."""
     return [message.text for message in messages if isinstance(message, ToolMessage)]
+
+
+class Meanwhile:
+    """A node in which somebody else does something to a session, in the form of the test."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.acts: list[tuple[Any, ...]] = []
+        """What is done, each once: on what, which method, with what."""
+        self.errors: list[Exception] = []
+        self.runs = 0
+
+    def node(self) -> Callable[..., Any]:
+        """The node; it answers."""
+
+        def other(state: Any) -> Any:
+            self.runs += 1
+            while self.acts:
+                subject, name, *args = self.acts.pop()
+                try:
+                    getattr(subject, name)(*args)
+                except Exception as exc:
+                    self.errors.append(exc)
+            return echo(state)
+
+        async def aother(state: Any) -> Any:
+            self.runs += 1
+            while self.acts:
+                subject, name, *args = self.acts.pop()
+                try:
+                    await getattr(subject, f"a{name}")(*args)
+                except Exception as exc:
+                    self.errors.append(exc)
+            return echo(state)
+
+        return other if self.form.loop is None else aother
 
 
 class Stage:
@@ -250,6 +286,10 @@ class Stage:
     def kept(self) -> list[Any]:
         """All that a turn that has failed leaves as it was."""
         return [self.do("messages"), self.checkpoints(), self.rows()]
+
+    def everything(self) -> raw.Rows:
+        """All that is stored."""
+        return {name: sorted(part) for name, part in self._look().items() if part}
 
     def calls(self) -> dict[str, int]:
         """How many calls of models are recorded, by phase."""
