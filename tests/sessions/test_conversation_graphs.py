@@ -133,9 +133,12 @@ def test_a_graph_that_does_not_answer(stage: Stage) -> None:
     def ask_back(state: Any) -> Any:
         return {"messages": [HumanMessage("what?")]}
 
+    def silent(state: Any) -> Any:
+        return {}
+
     stage.run(stage.session.conversation(graph(echo)), "a")
     before = stage.kept()
-    for node in (ask_back, remove_all, lambda state: {}):
+    for node in (ask_back, remove_all, silent):
         with pytest.raises(InvalidAnswer):
             stage.run(stage.session.conversation(graph(node), wait=0), "b")
         assert stage.kept() == before

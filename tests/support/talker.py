@@ -43,7 +43,7 @@ NO_CONTEXT = sys.version_info < (3, 11)
 class Talker(BaseChatModel):
     """Calls the tools that a human names, as `double:3`, and answers to all else with what it has heard.
 
-    To `data {...}` it answers with a call of the tool that it was told of last.
+    To `data {...}` it answers with a call of the tool that it was told of last; to `data aloud {...}` with words, too.
     """
 
     sent: list[list[BaseMessage]] = Field(default_factory=list)
@@ -73,12 +73,12 @@ class Talker(BaseChatModel):
         answer = self._answer(messages, kwargs)
         calls = [_chunk(each) for each in answer.tool_calls]
         for word in re.findall(r"\S+\s*", answer.text):
-            chunk = ChatGenerationChunk(message=AIMessageChunk(word, id=answer.id))
+            chunk = ChatGenerationChunk(message=AIMessageChunk(content=word, id=answer.id))
             if run_manager is not None:
                 run_manager.on_llm_new_token(word, chunk=chunk)
             yield chunk
         last = AIMessageChunk(
-            "",
+            content="",
             id=answer.id,
             tool_call_chunks=calls,
             usage_metadata=answer.usage_metadata,
@@ -97,8 +97,9 @@ class Talker(BaseChatModel):
             raise fault
         last = messages[-1]
         text, calls = f"I heard {last.text}", []
-        if isinstance(last, HumanMessage) and last.text.startswith("data "):
-            text, calls = "", [(told[-1], json.loads(last.text[5:]))]
+        data = re.match(r"data (aloud )?(.*)", last.text) if isinstance(last, HumanMessage) else None
+        if data is not None:
+            text, calls = "Here it is" if data[1] else "", [(told[-1], json.loads(data[2]))]
         elif isinstance(last, HumanMessage) and (named := re.findall(r"(\w+):(\w+)", last.text)):
             text, calls = "", [(name, {"of": of}) for name, of in named]
         return AIMessage(
