@@ -140,6 +140,14 @@ def test_tools_need_a_chat_model(stage: Stage) -> None:
         stage.session.conversation(lambda messages: "x", tools=TOOLS)
 
 
+@MEMORY
+def test_a_channel_of_another_name(stage: Stage, manager_on: Callable[..., SessionManager]) -> None:
+    session = stage.form.do(manager_on(channel="talk"), "create_session")
+    # BUG: the model is sent no message at all, for the agent is given them in a channel that it does not have.
+    assert stage.run(session.conversation(Talker(), tools=TOOLS), "double:3") == "I heard 6"
+    assert texts(stage.form.do(session, "messages")) == TURN
+
+
 # -- pieces
 
 
