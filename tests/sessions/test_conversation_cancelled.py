@@ -32,6 +32,7 @@ class Cancelling(FaultyBackend):
 
     at = 0
     after = True
+    task: asyncio.Task[Any] | None = None
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
         """See `Backend.execute`."""
@@ -44,10 +45,9 @@ class Cancelling(FaultyBackend):
         return answers
 
     async def _cancel(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        assert self.task is not None
         self.at = 0
-        task.cancel()
+        self.task.cancel()
         await asyncio.sleep(0)
 
 
@@ -71,7 +71,7 @@ def cancelled(
         model = Talker()
         session = stage.form.do(manager, "create_session", messages=["x", ("assistant", "y")])
         cancelling.calls, cancelling.at = 0, number
-        task = loop.create_task(turn(session, model))
+        task = cancelling.task = loop.create_task(turn(session, model))
         loop.run_until_complete(asyncio.wait([task]))
         met, cancelling.at = not cancelling.at, 0
         assert met == task.cancelled()

@@ -17,7 +17,7 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 from support.lifetimes import Look
 from support.sittings import Form
-from support.talker import NO_CONTEXT, Stage, State, Talker, asking, echo, graph, kinds, say
+from support.talker import NO_CONTEXT, Stage, State, Talker, asking, echo, graph, kinds, say, waits
 
 from langgraph_sessionstore import Conversation, Interrupted, Session, SessionManager
 
@@ -53,13 +53,6 @@ def ask_twice(state: State) -> Any:
 def consult(of: str) -> str:
     """Ask the user."""
     return f"{of} is {interrupt({'what is': of})}"
-
-
-def waits(stage: Stage, conversation: Conversation, given: Any, *said: Any, **options: Any) -> None:
-    """This given, it waits, and asks this."""
-    with pytest.raises(Interrupted, match="waits for an answer") as error:
-        stage.run(conversation, given, **options)
-    assert tuple(each.value for each in error.value.interrupts) == said
 
 
 # -- in nodes
@@ -160,68 +153,6 @@ def test_a_subgraph_goes_on(stage: Stage, manager_on: Callable[..., SessionManag
     other = talking(stage.form.do(manager_on(), "get_session", stage.session.id))
     assert stage.run(other, Command(resume="this")) == "3: 1: a: this"
     assert stage.texts() == ["a", "1: a", "1: a: this", "3: 1: a: this"]
-
-
-# -- where it was told to
-
-
-@MEMORY
-@pytest.mark.parametrize("at_call", [True, False])
-def test_a_stop_before_a_node(stage: Stage, manager_on: Callable[..., SessionManager], at_call: bool) -> None:
-    stops = {"interrupt_before": ["answer"]}
-
-    def answer(state: State) -> Any:
-        return echo(state)
-
-    compiled = graph(echo, answer, **({} if at_call else stops))
-    talk = stage.session.conversation(compiled)
-    waits(stage, talk, "a", **(stops if at_call else {}))
-    assert stage.texts() == ["a", "1: a"]
-    other = stage.form.do(manager_on(), "get_session", stage.session.id).conversation(compiled)
-    assert stage.run(other, Command(resume=True)) == "2: 1: a"
-    assert stage.texts() == ["a", "1: a", "2: 1: a"]
-    stage.line()
-
-
-@MEMORY
-@pytest.mark.parametrize("stop", ["interrupt_before", "interrupt_after"])
-def test_a_stop_given_again_still_waits(stage: Stage, stop: str) -> None:
-    def answer(state: State) -> Any:
-        return echo(state)
-
-    talk = stage.session.conversation(graph(echo, answer, **{stop: ["answer" if stop.endswith("before") else "echo"]}))
-    waits(stage, talk, "a")
-    before = stage.kept()
-    # BUG: given again, it is either answered with what was said before the stop, or stored once more, which fails.
-    waits(stage, talk, "a")
-    assert stage.kept() == before
-    assert stage.run(talk, Command(resume=True)) == "2: 1: a"
-
-
-@MEMORY
-def test_a_stop_before_the_first_node_given_again_still_waits(stage: Stage) -> None:
-    talk = stage.session.conversation(graph(echo, interrupt_before=["echo"]))
-    waits(stage, talk, "a")
-    before = stage.kept()
-    # BUG: OutcomeUnknown, "this operation id was used for another batch".
-    waits(stage, talk, "a")
-    assert stage.kept() == before
-    assert stage.run(talk, Command(resume=True)) == "1: a"
-
-
-@MEMORY
-def test_a_stop_in_a_subgraph(stage: Stage) -> None:
-    talk = stage.session.conversation(graph(echo, graph(ask, interrupt_before=["ask"]), checkpointer=None))
-    # BUG: nobody says that it waits: the answer of the node before is given as that of the turn.
-    waits(stage, talk, "a")
-
-
-@MEMORY
-def test_a_stop_in_a_subgraph_before_anything_was_said(stage: Stage) -> None:
-    talk = stage.session.conversation(graph(graph(echo, interrupt_before=["echo"])))
-    # BUG: InvalidAnswer instead of Interrupted, and nothing is stored.
-    waits(stage, talk, "a")
-    assert stage.run(talk, Command(resume=True)) == "1: a"
 
 
 # -- agents, pieces, data

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Annotated, Any
 from uuid import uuid4
 
+import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
@@ -34,7 +35,7 @@ from support.lifetimes import Look
 from support.sittings import Form
 from typing_extensions import TypedDict
 
-from langgraph_sessionstore import Conversation, Session, SessionManager, keys
+from langgraph_sessionstore import Conversation, Interrupted, Session, SessionManager, keys
 
 NO_CONTEXT = sys.version_info < (3, 11)
 """There asyncio hands no context to tasks, and LangGraph's `interrupt` and tasks do not work in async runs."""
@@ -177,6 +178,21 @@ def remove_all(state: Any) -> Any:
     return {"messages": [RemoveMessage(message.id) for message in state["messages"]]}
 
 
+class Thing(State, total=False):
+    """A conversation with something beside it."""
+
+    thing: Any
+
+
+def remembering(node: Callable[..., Any]) -> Any:
+    """A graph with a subgraph that keeps its own state for ever, and this node behind it."""
+
+    def own(state: State) -> Any:
+        return echo(state)
+
+    return graph(graph(own, state=Thing, checkpointer=True), node, state=Thing)
+
+
 # -- driving
 
 
@@ -302,12 +318,19 @@ class Stage:
         ids = [each.config["configurable"]["checkpoint_id"] for each in own]
         parents = [each.parent_config and each.parent_config["configurable"]["checkpoint_id"] for each in own]
         assert ids == sorted(ids, reverse=True)
-        assert parents == [*ids[1:], None]
+        assert parents == [*ids[1:], None][: len(ids)]
 
     def sound(self) -> None:
         """What is stored is whole."""
         for session in (self.session, *self.others):
             assert self.form.do(self.manager.checkpointer, "check", session.id) == []
+
+
+def waits(stage: Stage, conversation: Conversation, given: Any, *said: Any, **options: Any) -> None:
+    """This given, it waits, and asks this."""
+    with pytest.raises(Interrupted, match="waits for an answer") as error:
+        stage.run(conversation, given, **options)
+    assert tuple(each.value for each in error.value.interrupts) == said
 
 
 _USED = (keys.encode("n"), keys.OPERATIONS)
