@@ -69,9 +69,10 @@ def test_a_node_that_fails_leaves_nothing_at_all(stage: Stage) -> None:
     assert stage.run(stage.session.conversation(graph(echo, state=Thing), wait=0), "a") == "1: a"
     before, kept = stage.everything(), stage.kept()
     for node, error in ((fails, RuntimeError), (lock, Unstorable)):
-        with pytest.raises(error):
-            stage.run(stage.session.conversation(graph(echo, node, state=Thing), wait=0), "b")
-        assert (stage.everything(), stage.kept()) == (before, kept)
+        for say_ in (stage.run, stage.stream):
+            with pytest.raises(error):
+                say_(stage.session.conversation(graph(echo, node, state=Thing), wait=0), "b")
+            assert (stage.everything(), stage.kept()) == (before, kept)
     assert stage.run(stage.session.conversation(graph(echo, state=Thing), wait=0), "c") == "3: c"
 
 

@@ -145,7 +145,7 @@ def test_an_answer_in_pieces(stage: Stage, streams: bool) -> None:
     chunks = stage.stream(talk, "double:3")
     assert all(isinstance(chunk, AIMessageChunk) for chunk in chunks)
     assert "".join(chunk.text for chunk in chunks) == "I heard 6"
-    if streams:
+    if streams and stage.context:
         assert [chunk.text for chunk in chunks if chunk.text] == ["I ", "heard ", "6"]
     assert (stage.texts(), stage.values()["messages"]) == (TURN, stage.do("messages"))
     assert stage.calls() == {"chat": 2}

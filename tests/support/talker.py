@@ -26,6 +26,7 @@ from langchain_core.messages import (
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, tool
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
@@ -167,8 +168,8 @@ def echo(state: Any) -> Any:
 def asking(model: Any) -> Callable[[Any], Any]:
     """A node that asks a model."""
 
-    def speak(state: Any) -> Any:
-        return {"messages": [model.invoke(state["messages"])]}
+    def speak(state: Any, config: RunnableConfig) -> Any:
+        return {"messages": [model.invoke(state["messages"], config)]}
 
     return speak
 
@@ -256,6 +257,11 @@ class Stage:
         self.form, self.manager, self.session, self._look = form, manager, session, look
         self.others: list[Session] = []
         """Sessions that are looked at in the end as well."""
+
+    @property
+    def context(self) -> bool:
+        """Whether a model in an agent knows of the run that it is part of."""
+        return self.form.loop is None or not NO_CONTEXT
 
     def do(self, name: str, *args: Any, **options: Any) -> Any:
         """Something with the session."""
