@@ -47,6 +47,7 @@ def test_a_turn_with_tools_is_in_the_session_and_in_the_state(stage: Stage) -> N
     assert stage.values()["messages"] == messages
     assert messages[2].tool_call_id == messages[1].tool_calls[0]["id"]
     assert all(message.id for message in messages)
+    # BUG: on Python 3.10 the usage of an async agent is not recorded; here, and wherever it is counted in this file.
     assert (stage.calls(), stage.do("usage").input_tokens) == ({"chat": 2}, 1 + 3)
     assert stage.run(talk, "and now") == "I heard and now"
     assert texts(model.sent[-1]) == [*TURN, "and now"]

@@ -165,7 +165,7 @@ def echo(state: Any) -> Any:
     return say(f"{len(messages)}: {messages[-1].text}")
 
 
-def asking(model: Any) -> Callable[[Any], Any]:
+def asking(model: Any) -> Callable[..., Any]:
     """A node that asks a model."""
 
     def speak(state: Any, config: RunnableConfig) -> Any:
