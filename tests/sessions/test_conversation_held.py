@@ -202,12 +202,13 @@ def test_one_after_the_other(stage: Stage, manager_on: Callable[..., SessionMana
         stage.form.enter(place)
 
 
+@pytest.mark.parametrize("kind", ["memory", "redis7"], indirect=True)
 def test_a_place_is_kept_while_its_worker_lives(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "_TTL", 0.15)
+    monkeypatch.setattr(line, "_TTL", 0.5)
     place = Line(stage.session, 0)
     stage.form.enter(place)
     with pytest.raises(LeaseHeld):
-        stage.form.enter(Line(stage.session, 0.4))
+        stage.form.enter(Line(stage.session, 0.8))
     place._stop.set()  # as if the worker was gone
     next_place = Line(stage.session, 5)
     stage.form.enter(next_place)
