@@ -7,8 +7,7 @@ end of a stream that nobody listens to any more.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -40,8 +39,6 @@ class Do(NamedTuple):
     """Work on the storage; replies its result."""
 
     plan: Plan[Any]
-    whole: bool = False
-    """Once begun it comes to its end, also when nobody waits for it any more."""
 
 
 class Say(NamedTuple):
@@ -119,7 +116,7 @@ async def aperform(
             reply = error = None
             try:
                 if isinstance(step, Do):
-                    reply = await (_to_its_end(arun(backend, step.plan)) if step.whole else arun(backend, step.plan))
+                    reply = await arun(backend, step.plan)
                 elif isinstance(step, Hold):
                     reply = await held.enter_async_context(step.lease)
                 elif isinstance(step, Say):
@@ -136,20 +133,6 @@ async def aperform(
                     reply = step.hearing.whole()
             except BaseException as exc:
                 error = exc
-
-
-async def _to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
-    """Wait for it; who is cancelled meanwhile waits for it, too."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as exc:
-            cancelled = exc
-    if cancelled is not None:
-        raise cancelled from task.exception()
-    return task.result()
 
 
 def finish(backend: Backend, script: Script[T]) -> T:

@@ -56,7 +56,7 @@ class Chunks:
     def hear(self, piece: Any) -> Iterator[AIMessageChunk]:
         """A chunk of a message, a piece of text, or what is not said in pieces."""
         self._heard.append(piece)
-        chunk = as_chunk(piece)
+        chunk = as_chunk(piece[-1] if isinstance(piece, (list, tuple)) and piece else piece)
         if chunk is not None:
             yield chunk
 

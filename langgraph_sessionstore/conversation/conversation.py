@@ -117,7 +117,7 @@ class Conversation(Runnable[Any, AIMessage]):
         return await self._acall_with_config(self._atake, input, config, options=options)  # type: ignore[arg-type]
 
     def stream(self, input: Any, config: RunnableConfig | None = None, **options: Any) -> Iterator[AIMessage]:
-        """A turn whose answer comes in pieces. It is stored when the stream has ended; what is given up leaves nothing."""
+        """A turn whose answer comes in pieces. It is stored when the stream has ended, and not before."""
         heard: list[Generator[AIMessageChunk, None, None]] = []
 
         def listen(given: Iterator[Any], config: RunnableConfig) -> Iterator[AIMessage]:

@@ -21,7 +21,7 @@ from langgraph.types import Command
 
 from ..adapters.configs import LEASE, Target
 from ..adapters.held import Held
-from ..errors import ConfigurationError, ConflictError, Interrupted, MessagesElsewhere, SessionError
+from ..errors import ConfigurationError, ConflictError, Interrupted, LeaseHeld, MessagesElsewhere, SessionError
 from ..ops import Expect, Get, Op, Plan, must
 from ..plans import accounts, adopting, reading, steering
 from ..plans.accounts import Call
@@ -54,6 +54,10 @@ class GraphTurn(Turn):
     """Whether the turn is the answer to an interrupt, or lets a graph go on that has stopped."""
     input: Any
     """What the graph is given."""
+    ended: str | None = None
+    """The state in which it has ended."""
+    interrupts: tuple[Any, ...] | None = None
+    """What it waits for; None: for nothing."""
 
     def usual_phase(self) -> str | None:
         """In a graph of the user's: the node in which a model is called."""
@@ -78,11 +82,10 @@ class GraphTurn(Turn):
         session, channel = self.session, self.conversation.channel
         running = (self.given_config.get("configurable") or {}).get(RUNNING) or ()
         if session.id in running:
-            raise SessionError(
-                f"a graph of session {session.id!r} is running here: inside of it there is no turn for another"
-            )
+            raise LeaseHeld(f"a graph of session {session.id!r} is running around this: a turn would wait for itself")
         if not session._lease:
             yield Hold(Line(session, self.conversation.wait))
+        yield from self.forgo()
         found, draft = yield Do(adopting.opening(session._desk))
         if found.channel not in (None, channel):
             raise ConfigurationError(f"the messages of session {session.id!r} are in channel {found.channel!r}")
@@ -91,21 +94,25 @@ class GraphTurn(Turn):
         if move is not None:
             history = move.given.checkpoint["channel_values"][channel]
         held = Held(session._common.checkpointer, session.config, self._begun(found, move))
-        graph, options = yield from self._graph(held, draft, history)
-        config = self._config(graph, running)
-        if self._waits(graph, config, history):
-            raise self._interrupted(graph.get_state(config).interrupts)
+        if self._ended_before(found) or self._still_waits(held, draft, history):
+            return self._end()
         if (yield from self.settled(history)):
-            return
+            return None
         self.storable()
-        given = self.input if self.goes_on or not self.given else {**self.input, channel: self.given}
-        yield Ask(graph, given, config, {**options, "durability": "exit"}, Steps())
+        strategy = self.conversation.strategy
+        chosen = (yield from self.chosen(draft, history)) if strategy is not None else None
+        graph = self._graph(held, draft, history, chosen)
+        config, options = self._config(graph, running), self.options if is_graph(self.conversation.model) else {}
+        yield Ask(graph, self._input(), config, {**options, "durability": "exit"}, Steps())
         state = graph.get_state(config)
-        if not state.next:
+        ended = state.config["configurable"].get("checkpoint_id")
+        self.ended = ended if found.latest is None or ended != found.latest.record.id else None
+        if state.next:
+            self.interrupts = tuple(state.interrupts)
+        else:
             self._answer(held, state.values, history)
         yield from self.keep(lambda calls, op_id: self._store(held, found, move, calls, op_id))
-        if state.next:
-            raise self._interrupted(state.interrupts)
+        return self._end()
 
     # -- before the run
 
@@ -134,19 +141,21 @@ class GraphTurn(Turn):
             return moved
         return stored if latest is not None else None
 
-    def _graph(self, held: Held, draft: Draft, history: list[BaseMessage]) -> Script[tuple[Any, dict[str, Any]]]:
-        """The graph as it runs in this turn, and the options with which it is called."""
+    def _graph(self, held: Held, draft: Draft, history: list[BaseMessage], chosen: Any = None) -> Any:
+        """The graph as it runs in this turn."""
         model: Any = self.conversation.model
         if is_graph(model):
             if wrong := _FIXED & self.options.keys():
                 raise ConfigurationError(f"a turn of a conversation sets {', '.join(sorted(wrong))} itself")
-            return model.copy({"checkpointer": held}), dict(self.options)
+            return model.copy({"checkpointer": held})
         assert isinstance(model, BaseChatModel)
-        chosen = (yield from self.chosen(draft, history)) if self.conversation.strategy is not None else None
         kind, store = agents(), self.session._common.store
         sent = kind.Sent(history, chosen, self.options, self.config["callbacks"])
         system = "\n\n".join(str(message.text) for message in self.system(draft)) or None
-        return kind.build(model, self.conversation.tools, system, sent, self.schema, held, store), {}
+        return kind.build(model, self.conversation.tools, system, sent, self.schema, held, store)
+
+    def _input(self) -> Any:
+        return {**self.input, self.conversation.channel: self.given} if self.given else self.input
 
     def _config(self, graph: Any, running: tuple[str, ...]) -> RunnableConfig:
         """The user's config, with the session's in it; and nothing of another graph in which this one may run."""
@@ -158,17 +167,32 @@ class GraphTurn(Turn):
         config["configurable"] = {**own, RUNNING: (*running, self.session.id)}
         return merge_configs(config, self.session.config)
 
-    def _waits(self, graph: Any, config: RunnableConfig, history: list[BaseMessage]) -> bool:
+    def _still_waits(self, held: Held, draft: Draft, history: list[BaseMessage]) -> bool:
         """Whether this is said once more to a graph that waits for something else."""
         if self.given:
             last = next((each for each in reversed(history) if isinstance(each, HumanMessage)), None)
-            same = last is not None and (last.id == self.given[-1].id or last.content == self.given[-1].content)
-            return same and bool(graph.get_state(config).next)
-        if self.goes_on and not graph.get_state(config).next:
-            raise SessionError(
-                f"the graph of session {self.session.id!r} waits for nothing: there is nothing to go on with"
-            )
-        return False
+            if last is None or (last.id != self.given[-1].id and last.content != self.given[-1].content):
+                return False
+        elif not self.goes_on:
+            return False
+        state = self._graph(held, draft, history).get_state(self.session.config)
+        if self.goes_on and not state.next:
+            raise SessionError(f"the graph of session {self.session.id!r} waits for nothing: there is no going on")
+        self.interrupts = tuple(state.interrupts) if state.next and self.given else None
+        return self.interrupts is not None
+
+    def _ended_before(self, found: Contents) -> bool:
+        """Whether the state is the one in which an earlier try has ended."""
+        before = self.earlier.turn if self.earlier is not None else None
+        if not isinstance(before, GraphTurn) or before.ended is None or found.latest is None:
+            return False
+        self.answer, self.value, self.interrupts = before.answer, before.value, before.interrupts
+        return found.latest.record.id == before.ended
+
+    def _end(self) -> None:
+        """The end of a turn that is stored: an answer, or a question."""
+        if self.interrupts is not None:
+            raise self._interrupted(self.interrupts)
 
     # -- what came of it
 

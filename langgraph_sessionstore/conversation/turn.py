@@ -3,8 +3,8 @@
 Rule 1: a turn is stored in one step when it has succeeded: what was given, what was answered, what it has used. One
         that fails, or that nobody listens to any more, leaves nothing but what it has used.
 Rule 2: a turn is stored once. What was given is told apart by the ids of its messages: is it in the session already,
-        its answer is there as well, and no model is asked again. When it is not known whether a turn was stored, and
-        the same is given again before anything else, it keeps its ids.
+        its answer is there as well, and no model is asked again. When it is not known whether a turn was stored, that
+        is found out at once; and if the storage does not answer, when the same is given again.
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ _LOG = logging.getLogger(__name__)
 class Open(NamedTuple):
     """A turn of which it is not known whether it was stored."""
 
-    key: bytes
-    given: list[BaseMessage]
+    turn: Turn
     op_id: bytes
 
 
@@ -92,11 +91,11 @@ class Turn(ABC):
         self.given = self.messages(given)
         self.named = bool(self.given) and all(message.id for message in self.given)
         """Whether the same turn may have been given before, or elsewhere."""
-        self.key = mark_of(self.given) + repr(schema).encode()
+        self.key = (mark_of(self.given), self.named, repr(given) if not self.given else "", schema)
         earlier, conversation.open = conversation.open, None
-        self.earlier = earlier if earlier is not None and earlier.key == self.key and not self.named else None
+        self.earlier = earlier if earlier is not None and earlier.turn.key == self.key else None
         if self.earlier is not None:
-            self.given, self.named = self.earlier.given, True
+            self.given, self.named = self.earlier.turn.given, True
         self.given = [_with_id(message) for message in self.given]
 
     def usual_phase(self) -> str | None:
@@ -140,16 +139,28 @@ class Turn(ABC):
 
     def keep(self, store: Callable[[list[Call], bytes], Plan[None]]) -> Script[None]:
         """Store the turn with the calls that it has made, under an operation id."""
-        op_id = self.session._common.chance.new_id()
         calls, self.spending.calls = self.spending.calls, []
-        try:
-            yield Do(store(calls, op_id), whole=True)
-        except BaseException as exc:
-            if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
-                self.spending.calls = calls  # nothing was stored
-            elif self.given:
-                self.conversation.open = Open(self.key, self.given, op_id)
-            raise
+        for last in (False, False, True):
+            op_id = self.session._common.chance.new_id()
+            try:
+                yield Do(store(calls, op_id))
+                return
+            except BaseException as exc:
+                if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
+                    self.spending.calls = calls  # nothing was stored
+                    raise
+                try:  # no answer came, or nobody has waited for it
+                    stored = yield Do(editing.forgo(self.session._desk, op_id))
+                except BaseException:
+                    self.conversation.open = Open(self, op_id)
+                    raise exc from None
+                if not stored:
+                    self.spending.calls = calls
+                if not isinstance(exc, OutcomeUnknown) or (last and not stored):
+                    raise
+                if stored:
+                    return
+                self.spending.calls = []
 
     def chosen(self, draft: Draft, history: list[BaseMessage]) -> Script[list[BaseMessage]]:
         """What is sent of what was said before."""

@@ -122,10 +122,13 @@ def append(
     yield from edit(desk, lambda draft: draft.extend(messages), beside=beside, op_id=op_id)
 
 
-def forgo(desk: Desk, op_id: bytes) -> Plan[None]:
-    """See to it that a write with this id that was not applied never will be: one that does nothing takes its place."""
-    with suppress(CorruptData):  # it was applied, and was another one
+def forgo(desk: Desk, op_id: bytes) -> Plan[bool]:
+    """Whether a write with this id was applied; if not, it never will be: one that does nothing takes its place."""
+    try:
         yield from call(desk.partition, Expect(keys.INCARNATION, True), Delete(keys.encode("-")), op_id=op_id)
+    except CorruptData:  # the id is that of another one, which has left more than a single reply
+        return True
+    return False
 
 
 def purge(desk: Desk) -> Plan[None]:

@@ -106,7 +106,7 @@ def mark_of(messages: Sequence[BaseMessage]) -> bytes:
     """Tells whether these messages are still the same."""
     digest = sha256()
     for message in messages:
-        said = (message.type, message.id, message.content, getattr(message, "tool_calls", None))
+        said = (message.type, message.content, getattr(message, "tool_calls", None))
         digest.update(repr(said).encode("utf-8", "surrogatepass"))
     return digest.digest()[:16]
 
