@@ -6,13 +6,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 from langchain_core.runnables.base import coerce_to_runnable
 
 from ..errors import ConfigurationError, MissingExtra
 
-GivenModel = str | Runnable[Any, Any] | Callable[[list[BaseMessage]], Any]
+GivenModel = str | Runnable[Any, Any] | Callable[..., Any]
 """A model, its name, a compiled graph, or whatever else takes messages and gives one."""
 _EXTRA = "langchain is not installed: pip install 'langgraph-sessionstore[langchain]'"
 

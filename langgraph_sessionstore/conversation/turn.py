@@ -87,7 +87,7 @@ class Turn(ABC):
         self.given_config = config
         self.config = self.watched(self.spending)
         self.prompt: list[SystemMessage] = []
-        """System messages that were given with the turn: for this turn only."""
+        """The system messages of a prompt, in place of those of the conversation and the session."""
         self.given = self.messages(given)
         self.named = bool(self.given) and all(message.id for message in self.given)
         """Whether the same turn may have been given before, or elsewhere."""
@@ -103,9 +103,9 @@ class Turn(ABC):
         return "chat"
 
     def messages(self, given: Any) -> list[BaseMessage]:
-        """What is given, as messages; system messages in front of it are not part of the conversation."""
+        """What is given, as messages; the system messages of a prompt template are for this turn only."""
         messages = as_turn(given)
-        while len(messages) > 1 and isinstance(messages[0], SystemMessage):
+        while isinstance(given, PromptValue) and len(messages) > 1 and isinstance(messages[0], SystemMessage):
             self.prompt.append(messages.pop(0))  # type: ignore[arg-type]
         return messages
 
@@ -124,6 +124,8 @@ class Turn(ABC):
         try:
             yield from self.take()
         except BaseException:
+            if self.conversation.open is None:  # of the earlier try as little is known as before
+                self.conversation.open = self.earlier
             if self.spending.calls:  # what was spent is spent
                 try:
                     yield Do(accounts.record(self.session._desk, self.spending.calls))
@@ -154,13 +156,14 @@ class Turn(ABC):
                 except BaseException:
                     self.conversation.open = Open(self, op_id)
                     raise exc from None
-                if not stored:
-                    self.spending.calls = calls
-                if not isinstance(exc, OutcomeUnknown) or (last and not stored):
-                    raise
-                if stored:
+                if stored and isinstance(exc, OutcomeUnknown):
                     return
-                self.spending.calls = []
+                if stored:  # but nobody hears of it
+                    self.conversation.open = Open(self, op_id)
+                    raise
+                if last or not isinstance(exc, OutcomeUnknown):
+                    self.spending.calls = calls
+                    raise
 
     def chosen(self, draft: Draft, history: list[BaseMessage]) -> Script[list[BaseMessage]]:
         """What is sent of what was said before."""

@@ -155,7 +155,7 @@ INPUTS: list[tuple[Any, list[tuple[str, str]]]] = [
     ([HumanMessage("a"), {"role": "user", "content": "b"}], [("human", "a"), ("human", "b")]),
     ([("user", "a"), ("ai", "b"), ("user", "c")], [("human", "a"), ("ai", "b"), ("human", "c")]),
     (HumanMessage([{"type": "text", "text": "hi"}]), [("human", "hi")]),
-    (ChatPromptTemplate([("system", "s"), ("user", "hi {x}")]).invoke({"x": 1}), [("system", "s"), ("human", "hi 1")]),
+    (ChatPromptTemplate([("user", "hi {x}"), ("ai", "b")]).invoke({"x": 1}), [("human", "hi 1"), ("ai", "b")]),
 ]
 
 
@@ -182,10 +182,22 @@ def test_what_is_given_stays_as_it_is(session: Session, form: Form) -> None:
 
 
 NO_INPUTS: list[Any] = [
-    None, 3, [], (), {"messages": []}, [None], [3], {"role": "user"}, ("nobody", "hi"),
-    {"role": "nobody", "content": "x"}, b"hi", object(), [[]], RemoveMessage("mine"),
-    HumanMessage("hi", additional_kwargs={"x": object()}),  # BUG: the model is asked, and paid, before this is refused
-]  # fmt: skip
+    None,
+    3,
+    [],
+    (),
+    {"messages": []},
+    [None],
+    [3],
+    {"role": "user"},
+    ("nobody", "hi"),
+    {"role": "nobody", "content": "x"},
+    b"hi",
+    object(),
+    [[]],
+    RemoveMessage("mine"),
+    HumanMessage("hi", additional_kwargs={"x": object()}),
+]
 
 
 @pytest.mark.parametrize("kind", ["memory"], indirect=True)
@@ -248,7 +260,6 @@ async def ain_pieces(messages: Any) -> Any:
 MODELS: list[tuple[Any, list[str]]] = [
     (lambda messages: f"{len(messages)}", ["1"]),
     (lambda messages: AIMessage("hello"), ["hello"]),
-    # BUG: `run` takes a list of messages, `stream` refuses the same answer: "neither a message nor text"
     (lambda messages: [AIMessage("let me think"), AIMessage("hello")], ["let me think", "hello"]),
     (lambda messages: AIMessageChunk(content="hello"), ["hello"]),
     (RunnableGenerator(in_pieces, ain_pieces), ["hello"]),
@@ -272,6 +283,17 @@ def test_anything_that_takes_messages_is_a_model(
     assert [message.text for message in stored] == ["hi", *said]
     assert [type(message) for message in stored] == [HumanMessage] + [AIMessage] * len(said)
     assert all(message.id for message in stored)
+
+
+@pytest.mark.parametrize("kind", ["memory"], indirect=True)
+def test_the_system_messages_of_a_prompt_are_sent_and_not_stored(session: Session, form: Form) -> None:
+    model = Speaker()
+    prompt = ChatPromptTemplate([("system", "you know {x}"), ("user", "what of {x}?")])
+    chain = prompt | session.conversation(model, system="be kind")
+    for city in ("Nara", "Kobe"):
+        form.do(chain, "invoke", {"x": city})
+    assert model.texts() == ["you know Kobe", "what of Nara?", "re: what of Nara?", "what of Kobe?"]
+    assert form.texts(session)[::2] == ["what of Nara?", "what of Kobe?"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -121,7 +121,6 @@ def test_langchains_own_fakes_say_nothing_of_their_use(session: Session, form: F
 
 @pytest.mark.parametrize("name", ["nosuch:model", "nosuch", "", ":"])
 def test_a_name_that_no_model_has(name: str) -> None:
-    # BUG: the empty name makes a conversation, whose first turn fails
     session = SessionManager.from_url("memory:").create_session()
     with pytest.raises(ConfigurationError):
         session.conversation(name)

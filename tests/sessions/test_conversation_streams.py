@@ -87,7 +87,6 @@ def test_a_stream_that_is_given_up_leaves_nothing(session: Session, form: Form, 
 def test_a_stream_whose_end_is_not_known_is_repeated_and_there_once(
     manager: SessionManager, form: Form, given: Any, fault: Fault
 ) -> None:
-    # BUG: the stream of a turn that was answered already gives nothing, where `run` gives the stored answer
     for at in range(1, 6):
         session = form.do(manager, "create_session")
         worker, model = Worker(form, manager, session.id), Speaker(used=(3, 1, 2))
@@ -101,7 +100,6 @@ def test_a_stream_whose_end_is_not_known_is_repeated_and_there_once(
 
 
 def test_a_message_that_was_answered_is_answered_in_a_stream(session: Session, form: Form) -> None:
-    # BUG: nothing comes
     given, model = HumanMessage("hi", id="mine"), Speaker(responses=["yes", "no"])
     conversation = session.conversation(model)
     form.do(conversation, "run", given)
@@ -112,7 +110,6 @@ def test_a_message_that_was_answered_is_answered_in_a_stream(session: Session, f
 @pytest.mark.parametrize("kind", ["memory"], indirect=True)
 @pytest.mark.parametrize("form", ["async"], indirect=True)
 def test_a_stream_that_was_heard_to_its_end_leaves_no_task(session: Session, form: Form) -> None:
-    # BUG: the generator that holds what was given is not read to its end: the loop is left with a task that closes it
     assert form.loop is not None
     assert said(listen(form, session.conversation(Speaker()), "hi")) == "re: hi"
     assert asyncio.all_tasks(form.loop) == set()
