@@ -95,7 +95,8 @@ class GraphTurn(Turn):
             history = move.given.checkpoint["channel_values"][channel]
         held = Held(session._common.checkpointer, session.config, self._begun(found, move))
         if self._ended_before(found) or self._still_waits(held, draft, history):
-            return self._end()
+            self._end()
+            return (yield from self.say())
         if (yield from self.settled(history)):
             return None
         self.storable()

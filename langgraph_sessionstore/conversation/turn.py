@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -151,16 +151,16 @@ class Turn(ABC):
                 if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
                     self.spending.calls = calls  # nothing was stored
                     raise
-                try:  # no answer came, or nobody has waited for it
+                self.conversation.open = Open(self, op_id)  # no answer came, or nobody has waited for it
+                try:
                     stored = yield Do(editing.forgo(self.session._desk, op_id))
-                except BaseException:
-                    self.conversation.open = Open(self, op_id)
-                    raise exc from None
-                if stored and isinstance(exc, OutcomeUnknown):
+                except SessionStoreError:
+                    raise exc from None  # which says more
+                if stored and not isinstance(exc, OutcomeUnknown):
+                    raise  # given again, it is there already
+                self.conversation.open = None
+                if stored:
                     return
-                if stored:  # but nobody hears of it
-                    self.conversation.open = Open(self, op_id)
-                    raise
                 if last or not isinstance(exc, OutcomeUnknown):
                     self.spending.calls = calls
                     raise
@@ -204,9 +204,14 @@ class Turn(ABC):
         if answer is None:
             return False
         self.found(answer)
-        for chunk in said(answer):
-            yield Say(chunk)
+        yield from self.say()
         return True
+
+    def say(self) -> Script[None]:
+        """Let whoever listens hear an answer that is there already."""
+        chunk = as_chunk(self.answer)
+        if chunk is not None:
+            yield Say(chunk)
 
     def found(self, answer: AIMessage) -> None:
         """Take an answer that is stored already."""
@@ -214,13 +219,6 @@ class Turn(ABC):
         if self.schema is not None:
             said = answer.tool_calls[-1]["args"] if answer.tool_calls else answer.text
             self.value = parsed(self.schema, said, f"session {self.session.id!r}", answer)
-
-
-def said(answer: AIMessage) -> Iterator[Any]:
-    """An answer that is there already, for whoever listens."""
-    chunk = as_chunk(answer)
-    if chunk is not None:
-        yield chunk
 
 
 def answered(history: Sequence[BaseMessage], given: Sequence[BaseMessage]) -> AIMessage | None:
