@@ -30,6 +30,8 @@ from .checkpointer import SessionCheckpointer, writes_of
 from .configs import Target
 
 Pending = list[PendingWrite]
+INTERRUPT = "__interrupt__"
+"""The channel to which LangGraph writes what a task waits for."""
 
 
 class _Put(NamedTuple):
@@ -129,6 +131,15 @@ class Held(BaseCheckpointSaver[str]):
     def changed(self) -> set[str]:
         """The channels of the graph that the run has written to."""
         return {channel for put in self._puts if not put.target.ns for channel in put.new_versions}
+
+    @property
+    def interrupts(self) -> tuple[Any, ...]:
+        """What the graph waits for in its newest state: the questions of tasks that have not gone on since."""
+        _, found = self._known(self._session)
+        pending = (found.pending_writes or []) if found is not None else []
+        done = {task for task, channel, _ in pending if channel not in WRITES_IDX_MAP}
+        asked = [value for task, channel, value in pending if channel == INTERRUPT and task not in done]
+        return tuple(each for values in asked for each in values)
 
     def release(self, first: Input | None, guards: Sequence[Op], ops: Sequence[Op], op_id: bytes) -> Plan[bool]:
         """Store it all, behind a `first` state if there is one, and do these operations, in one step.

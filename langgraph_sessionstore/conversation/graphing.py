@@ -108,8 +108,8 @@ class GraphTurn(Turn):
         state = graph.get_state(config)
         ended = state.config["configurable"].get("checkpoint_id")
         self.ended = ended if found.latest is None or ended != found.latest.record.id else None
-        if state.next:
-            self.interrupts = tuple(state.interrupts)
+        if state.next or held.interrupts:
+            self.interrupts = held.interrupts
         else:
             self._answer(held, state.values, history)
         yield from self.keep(lambda calls, op_id: self._store(held, found, move, calls, op_id))
@@ -176,10 +176,10 @@ class GraphTurn(Turn):
                 return False
         elif not self.goes_on:
             return False
-        state = self._graph(held, draft, history).get_state(self.session.config)
-        if self.goes_on and not state.next:
+        waits = held.interrupts or self._graph(held, draft, history).get_state(self.session.config).next
+        if self.goes_on and not waits:
             raise SessionError(f"the graph of session {self.session.id!r} waits for nothing: there is no going on")
-        self.interrupts = tuple(state.interrupts) if state.next and self.given else None
+        self.interrupts = held.interrupts if waits and self.given else None
         return self.interrupts is not None
 
     def _ended_before(self, found: Contents) -> bool:
