@@ -118,7 +118,6 @@ def test_what_is_no_message_may_change_while_a_graph_runs(stage: Stage, meanwhil
 def test_a_message_in_the_log_while_a_graph_begins(stage: Stage, meanwhile: Meanwhile) -> None:
     talk = stage.session.conversation(graph(meanwhile.node()), wait=0)
     meanwhile.acts = [(stage.session, "append", "user", "x")]
-    # BUG: MessagesElsewhere, which advises another session, although the same turn given again goes well.
     with pytest.raises(ConflictError):
         stage.run(talk, "a")
     assert stage.texts() == ["x"]
@@ -134,7 +133,6 @@ def test_a_subgraph_does_not_remember_a_turn_that_was_refused(stage: Stage, mean
     meanwhile.acts = [(stage.session, "append", "user", "x")]
     with pytest.raises(ConflictError):
         stage.run(talk, "b")
-    # BUG: it does.
     assert [each for each in stage.checkpoints() if each.config["configurable"]["checkpoint_ns"]] == own
 
 

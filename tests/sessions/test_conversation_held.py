@@ -228,7 +228,6 @@ def test_a_place_that_may_have_been_taken_is_given_back(stage: Stage, storage: C
     faulty.calls, faulty.faults = 0, {1: Fault.CUT_AFTER}
     with pytest.raises(OutcomeUnknown):
         stage.run(session.conversation(graph(echo), wait=0), "a")
-    # BUG: nobody has the place, and nobody gets it for 30 seconds.
     assert stage.run(session.conversation(graph(echo), wait=0), "a") == "1: a"
 
 
@@ -321,6 +320,5 @@ def test_a_turn_that_fails_leaves_the_log_where_it_is(stage: Stage) -> None:
     model = Talker(faults={1: TimeoutError("no")})
     with pytest.raises(TimeoutError):
         stage.run(stage.session.conversation(model, tools=TOOLS), "c")
-    # BUG: the messages have moved, and nothing can be undone any more, although the turn has failed.
     assert stage.kept() == before
     assert stage.do("undo") == "Restored: before append of 2 messages"

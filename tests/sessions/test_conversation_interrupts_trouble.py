@@ -82,7 +82,6 @@ def cut(stage: Stage, faulty: FaultyBackend, fault: Fault, first: Any, given: An
 @CUTS
 def test_a_question_that_may_be_lost_is_asked_again(stage: Stage, faulty: FaultyBackend, fault: Fault) -> None:
     for talk in cut(stage, faulty, fault, [], "a?"):
-        # BUG: when its storing was cut before, it is stored now, and an empty answer is given, not `Interrupted`.
         with pytest.raises(Interrupted) as error:
             stage.run(talk, "a?")
         assert [each.value for each in error.value.interrupts] == ["which?"]
@@ -93,7 +92,6 @@ def test_a_question_that_may_be_lost_is_asked_again(stage: Stage, faulty: Faulty
 @CUTS
 def test_an_answer_that_may_be_lost_is_given_again(stage: Stage, faulty: FaultyBackend, fault: Fault) -> None:
     for talk in cut(stage, faulty, fault, ["a?"], Command(resume="this")):
-        # BUG: IndexError when its storing was cut, because a turn without messages is remembered.
         assert stage.run(talk, Command(resume="this")) == "a? this"
         assert stage.form.texts(talk.session) == ["a?", "a? this"]
 
@@ -106,7 +104,6 @@ def test_a_question_that_was_taken_back_can_be_asked_again(stage: Stage, undone:
         stage.run(talk, "a?")
     stage.do(*undone)
     before = stage.texts()
-    # BUG: the turn of before is stored again, which cannot work: its state is no longer the newest.
     with pytest.raises(Interrupted):
         stage.run(talk, "a?")
     assert stage.texts() == [*before, "a?"]
@@ -118,7 +115,6 @@ def test_a_question_that_was_dropped_can_be_asked_again(stage: Stage) -> None:
     with pytest.raises(Interrupted):
         stage.run(talk, "a?")
     assert stage.run(talk, "never mind") == "never mind"
-    # BUG: an empty answer, and nothing is stored.
     with pytest.raises(Interrupted):
         stage.run(talk, "a?")
     assert stage.texts() == ["a?", "never mind", "never mind", "a?"]
