@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -84,6 +85,62 @@ def test_who_does_not_want_to_wait(
     assert [type(error) for error in meanwhile.errors] == [LeaseHeld]
     assert (ran, stage.texts()) == ([], ["a", "1: a"])
     assert stage.run(other.conversation(graph(echo), wait=0), "b") == "3: b"
+
+
+@CONTEXT
+@pytest.mark.parametrize("tools", [False, True])
+def test_a_turn_does_not_wait_for_the_one_around_it(
+    stage: Stage, meanwhile: Meanwhile, manager_on: Callable[..., SessionManager], tools: bool
+) -> None:
+    begun, other = time.monotonic(), stage.form.do(manager_on(), "get_session", stage.session.id)
+    ran: list[Any] = []
+    for session in (stage.session, other):
+        inner: Any = graph(ran.append)
+        talk = session.conversation(Talker(), tools=TOOLS) if tools else session.conversation(inner, wait=60)
+        meanwhile.acts.append((talk, "run", "b"))
+    assert stage.run(stage.session.conversation(graph(meanwhile.node())), "a") == "1: a"
+    assert [type(error) for error in meanwhile.errors] == [LeaseHeld] * 2
+    assert "wait for itself" in str(meanwhile.errors[0])
+    assert time.monotonic() - begun < 10
+    assert (ran, stage.texts(), stage.calls()) == ([], ["a", "1: a"], {})
+    assert stage.run(stage.session.conversation(graph(echo), wait=0), "b") == "3: b"
+
+
+@CONTEXT
+def test_a_turn_two_graphs_further_in_does_not_wait_either(stage: Stage, meanwhile: Meanwhile) -> None:
+    begun, further = time.monotonic(), Meanwhile(stage.form)
+    between = stage.form.do(stage.manager, "create_session")
+    stage.others.append(between)
+    further.acts = [(stage.session.conversation(graph(echo), wait=60), "run", "c")]
+    meanwhile.acts = [(between.conversation(graph(further.node())), "run", "b")]
+    assert stage.run(stage.session.conversation(graph(meanwhile.node())), "a") == "1: a"
+    assert (meanwhile.errors, [type(error) for error in further.errors]) == ([], [LeaseHeld])
+    assert time.monotonic() - begun < 10
+    assert (stage.texts(), stage.form.texts(between)) == (["a", "1: a"], ["b", "1: b"])
+
+
+@CONTEXT
+@pytest.mark.parametrize("leased", [False, True])
+def test_another_session_in_a_node(stage: Stage, meanwhile: Meanwhile, leased: bool) -> None:
+    """A lease is one on its own session only."""
+    other = stage.form.do(stage.manager, "create_session")
+    stage.others.append(other)
+    talks = [
+        other.conversation(graph(echo), wait=0),
+        other.conversation(Talker(), tools=TOOLS, wait=0),
+        other.conversation(Talker()),
+    ]
+    lease = stage.session.lease() if leased else None
+    turn = stage.form.enter(lease) if lease is not None else stage.session
+    try:
+        meanwhile.acts = [(talk, "run", "b") for talk in talks]
+        assert stage.run(turn.conversation(graph(meanwhile.node()), wait=0), "a") == "1: a"
+    finally:
+        if lease is not None:
+            stage.form.leave(lease)
+    assert meanwhile.errors == []
+    assert stage.texts() == ["a", "1: a"]
+    assert stage.form.texts(other) == ["b", "I heard b", "b", "I heard b", "b", "5: b"]
 
 
 def test_an_edit_while_a_graph_runs(

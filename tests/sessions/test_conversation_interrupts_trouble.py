@@ -5,7 +5,6 @@ Rule: what has been given is never taken for answered, and never refused for eve
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -163,9 +162,53 @@ def test_a_fork_waits_as_well(stage: Stage) -> None:
 
 def test_an_answer_that_nobody_waits_for(stage: Stage) -> None:
     talk = stage.session.conversation(graph(ask), wait=0)
-    stage.run(talk, "first")
-    before = stage.texts()
-    with contextlib.suppress(SessionError):
-        stage.run(talk, Command(resume="this"))
-    assert stage.texts() == before
-    assert stage.run(talk, "second") == "second"
+    for text in ("first", "second"):
+        before = stage.everything()
+        for _ in range(2):
+            with pytest.raises(SessionError, match="waits for nothing"):
+                stage.run(talk, Command(resume="this"))
+        assert stage.everything() == before
+        assert stage.run(talk, text) == text
+    with pytest.raises(Interrupted):
+        stage.run(talk, "a?")
+    assert stage.run(talk, Command(resume="this")) == "a? this"
+    before = stage.everything()
+    with pytest.raises(SessionError, match="waits for nothing"):
+        stage.run(talk, Command(resume="that"))
+    assert stage.everything() == before
+    assert stage.run(talk, "third") == "third"
+
+
+def test_what_was_dropped_is_a_new_turn_when_it_is_said_again(stage: Stage) -> None:
+    def book(state: State) -> Any:
+        text = state["messages"][-1].text
+        return say(f"booked {interrupt('when?')}" if text == "book it" else "well then")
+
+    talk = stage.session.conversation(graph(book))
+    with pytest.raises(Interrupted):
+        stage.run(talk, "book it")
+    assert stage.run(talk, "never mind") == "well then"
+    with pytest.raises(Interrupted):
+        stage.run(talk, "book it")
+    assert stage.texts() == ["book it", "never mind", "well then", "book it"]
+    assert stage.run(talk, Command(resume="now")) == "booked now"
+    with pytest.raises(Interrupted):
+        stage.run(talk, "book it")
+    assert stage.texts()[3:] == ["book it", "booked now", "book it"]
+    stage.line()
+
+
+def test_what_another_worker_has_answered_is_a_new_turn_here(
+    stage: Stage, manager_on: Callable[..., SessionManager]
+) -> None:
+    talk = stage.session.conversation(graph(ask))
+    other = stage.form.do(manager_on(), "get_session", stage.session.id).conversation(graph(ask))
+    with pytest.raises(Interrupted):
+        stage.run(talk, "a?")
+    assert stage.run(other, Command(resume="there")) == "a? there"
+    with pytest.raises(Interrupted):
+        stage.run(talk, "a?")
+    assert stage.texts() == ["a?", "a? there", "a?"]
+    assert stage.run(other, Command(resume="again")) == "a? again"
+    assert stage.texts() == ["a?", "a? there", "a?", "a? again"]
+    stage.line()

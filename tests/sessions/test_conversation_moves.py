@@ -102,8 +102,17 @@ def test_an_order_that_is_not_that_of_the_log(stage: Stage) -> None:
     before = stage.texts()
     assert stage.run(stage.session.conversation(graph(echo)), "x") == f"{len(before) + 1}: x"
     assert stage.texts() == [*before, "x", f"{len(before) + 1}: x"]
+
+
+def test_the_first_turn_is_taken_back_alone(stage: Stage) -> None:
+    stage.do("extend", TWO)
+    stage.run(stage.session.conversation(graph(echo)), "x")
+    moved = stage.checkpoints()[-1].checkpoint
+    # BUG: the state before the turn is stored with the versions of the one after it, and is taken for a turn itself.
     stage.do("rewind", turns=1)
-    assert stage.texts() == before
+    assert stage.texts() == ["a", "b"]
+    assert moved["channel_versions"].keys() == {"messages"}
+    assert "echo" not in moved["versions_seen"]
 
 
 def test_a_session_without_messages_stays_as_it_is(stage: Stage) -> None:
@@ -170,7 +179,7 @@ def test_several_who_move_a_log_at_once(stage: Stage, manager_on: Callable[..., 
     for number in range(4):
         at = said.index(f"t{number}")
         assert said[at + 1] == f"{at + 1}: t{number}"
-    assert in_the_log(stage) == []
+    assert not any(places.MESSAGES[0] <= row < places.MESSAGES[1] for row in in_the_log(stage))
     stage.line()
 
 
@@ -231,7 +240,8 @@ def test_a_move_that_is_cut_loses_nothing(
     manager, seen = SessionManager(faulty), set()
     while faulty.calls >= number:
         number += 1
-        session = stage.form.do(manager, "create_session", messages=TWO)
+        session = stage.form.do(manager, "create_session")
+        stage.form.do(session, "extend", TWO)
         talk = session.conversation(graph(echo))
         faulty.calls, faulty.faults = 0, {number: fault}
         failed = False

@@ -52,9 +52,7 @@ def stops(stage: Stage, conversation: Conversation, given: Any, **options: Any) 
 
 @GOES_ON
 @pytest.mark.parametrize("at_call", [True, False])
-def test_a_stop_before_a_node(
-    stage: Stage, manager_on: Callable[..., SessionManager], at_call: bool, on: Any
-) -> None:
+def test_a_stop_before_a_node(stage: Stage, manager_on: Callable[..., SessionManager], at_call: bool, on: Any) -> None:
     told = {"interrupt_before": ["answer"]}
     compiled = graph(echo, answer, **({} if at_call else told))
     talk = stage.session.conversation(compiled)

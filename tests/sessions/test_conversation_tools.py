@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from support.lifetimes import Look
 from support.sittings import Form
-from support.talker import TOOLS, Stage, Talker, kinds, results, texts
+from support.talker import NO_CONTEXT, TOOLS, Stage, Talker, kinds, results, texts
 
 from langgraph_sessionstore import (
     ConfigurationError,
@@ -111,6 +112,35 @@ def test_tools_may_write_to_the_session(stage: Stage, system: str | None) -> Non
     assert session.store.get(("notes",), "of").value == {"of": "x"}  # type: ignore[union-attr]
     assert stage.manager.store.get(("all",), "of").value == {"of": "x"}  # type: ignore[union-attr]
     assert kinds(stage.do("messages")) == "hata"
+
+
+@MEMORY
+@pytest.mark.skipif(NO_CONTEXT, reason="a conversation in a tool needs the context")
+@pytest.mark.parametrize("passed", [False, True])
+def test_a_conversation_in_a_tool_is_counted_once(stage: Stage, passed: bool) -> None:
+    inner, outer = Talker(), Talker()
+    plain = stage.session.conversation(inner, phase="inner")
+
+    @tool
+    async def aconsult(of: str, config: RunnableConfig) -> str:
+        """Ask another model."""
+        return str((await plain.arun(of, config=config if passed else None)).text)
+
+    @tool
+    def consult(of: str, config: RunnableConfig) -> str:
+        """Ask another model."""
+        return str(plain.run(of, config=config if passed else None).text)
+
+    given = consult if stage.form.loop is None else aconsult
+    talk = stage.session.conversation(outer, tools=[given], wait=0)
+    for number in (1, 2):
+        with pytest.raises(ConflictError, match="nothing was stored"):  # the tool has changed the session
+            stage.run(talk, f"{given.name}:x")
+        assert (len(inner.sent), len(outer.sent)) == (number, 2 * number)
+        assert stage.calls() == {"inner": number, "chat": 2 * number}
+        assert stage.texts() == ["x", "I heard x"] * number
+    assert stage.run(talk, "a") == "I heard a"
+    assert stage.calls() == {"inner": 2, "chat": 5}
 
 
 @MEMORY
