@@ -64,7 +64,7 @@ class Running:
     def __init__(self, stage: Stage, begun: Any = None) -> None:
         self.stage, self.config = stage, stage.session.config
         saver = stage.manager.checkpointer
-        found = stage.form.do(saver, "get_tuple", begun) if begun is not None else None
+        found: Any = stage.form.do(saver, "get_tuple", begun) if begun is not None else None
         self.held = Held(saver, self.config, (lambda: deepcopy(found)) if begun is not None else None)
         self.steps = 0
 

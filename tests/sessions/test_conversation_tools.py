@@ -160,7 +160,7 @@ def test_tools_need_a_chat_model(stage: Stage) -> None:
 @MEMORY
 def test_a_channel_of_another_name(stage: Stage, manager_on: Callable[..., SessionManager]) -> None:
     session = stage.form.do(manager_on(channel="talk"), "create_session")
-    with pytest.raises(ConfigurationError, match="'messages'.*'talk'"):
+    with pytest.raises(ConfigurationError, match=r"'messages'.*'talk'"):
         session.conversation(Talker(), tools=TOOLS)
     assert stage.run(session.conversation(Talker()), "a") == "I heard a"  # without tools it is no agent
 
