@@ -115,7 +115,6 @@ def test_what_was_used_is_counted_once(
         await session.conversation(model, tools=TOOLS).arun("double:3")
 
     for at, model in cancelled(stage, storage(), after, turn):
-        # BUG: when the caller is cancelled while the turn is stored, it is counted with the turn, and once more.
         assert at.calls().get("chat", 0) == len(model.sent)
 
 
@@ -125,7 +124,6 @@ def test_the_next_turn_begins_at_once(stage: Stage, storage: Callable[[], Backen
         await session.conversation(graph(echo)).arun("a")
 
     for at, _ in cancelled(stage, storage(), after, turn):
-        # BUG: when the caller is cancelled while it gets its place, nobody has it, for 30 seconds.
         at.run(at.session.conversation(graph(echo), wait=1), "b")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,6 +87,62 @@ def test_who_does_not_want_to_wait(
     assert stage.run(other.conversation(graph(echo), wait=0), "b") == "3: b"
 
 
+@CONTEXT
+@pytest.mark.parametrize("tools", [False, True])
+def test_a_turn_does_not_wait_for_the_one_around_it(
+    stage: Stage, meanwhile: Meanwhile, manager_on: Callable[..., SessionManager], tools: bool
+) -> None:
+    begun, other = time.monotonic(), stage.form.do(manager_on(), "get_session", stage.session.id)
+    ran: list[Any] = []
+    for session in (stage.session, other):
+        inner: Any = graph(ran.append)
+        talk = session.conversation(Talker(), tools=TOOLS) if tools else session.conversation(inner, wait=60)
+        meanwhile.acts.append((talk, "run", "b"))
+    assert stage.run(stage.session.conversation(graph(meanwhile.node())), "a") == "1: a"
+    assert [type(error) for error in meanwhile.errors] == [LeaseHeld] * 2
+    assert "wait for itself" in str(meanwhile.errors[0])
+    assert time.monotonic() - begun < 10
+    assert (ran, stage.texts(), stage.calls()) == ([], ["a", "1: a"], {})
+    assert stage.run(stage.session.conversation(graph(echo), wait=0), "b") == "3: b"
+
+
+@CONTEXT
+def test_a_turn_two_graphs_further_in_does_not_wait_either(stage: Stage, meanwhile: Meanwhile) -> None:
+    begun, further = time.monotonic(), Meanwhile(stage.form)
+    between = stage.form.do(stage.manager, "create_session")
+    stage.others.append(between)
+    further.acts = [(stage.session.conversation(graph(echo), wait=60), "run", "c")]
+    meanwhile.acts = [(between.conversation(graph(further.node())), "run", "b")]
+    assert stage.run(stage.session.conversation(graph(meanwhile.node())), "a") == "1: a"
+    assert (meanwhile.errors, [type(error) for error in further.errors]) == ([], [LeaseHeld])
+    assert time.monotonic() - begun < 10
+    assert (stage.texts(), stage.form.texts(between)) == (["a", "1: a"], ["b", "1: b"])
+
+
+@CONTEXT
+@pytest.mark.parametrize("leased", [False, True])
+def test_another_session_in_a_node(stage: Stage, meanwhile: Meanwhile, leased: bool) -> None:
+    """A lease is one on its own session only."""
+    other = stage.form.do(stage.manager, "create_session")
+    stage.others.append(other)
+    talks = [
+        other.conversation(graph(echo), wait=0),
+        other.conversation(Talker(), tools=TOOLS, wait=0),
+        other.conversation(Talker()),
+    ]
+    lease = stage.session.lease() if leased else None
+    turn = stage.form.enter(lease) if lease is not None else stage.session
+    try:
+        meanwhile.acts = [(talk, "run", "b") for talk in talks]
+        assert stage.run(turn.conversation(graph(meanwhile.node()), wait=0), "a") == "1: a"
+    finally:
+        if lease is not None:
+            stage.form.leave(lease)
+    assert meanwhile.errors == []
+    assert stage.texts() == ["a", "1: a"]
+    assert stage.form.texts(other) == ["b", "I heard b", "b", "I heard b", "b", "5: b"]
+
+
 def test_an_edit_while_a_graph_runs(
     stage: Stage, meanwhile: Meanwhile, manager_on: Callable[..., SessionManager]
 ) -> None:
@@ -118,7 +175,6 @@ def test_what_is_no_message_may_change_while_a_graph_runs(stage: Stage, meanwhil
 def test_a_message_in_the_log_while_a_graph_begins(stage: Stage, meanwhile: Meanwhile) -> None:
     talk = stage.session.conversation(graph(meanwhile.node()), wait=0)
     meanwhile.acts = [(stage.session, "append", "user", "x")]
-    # BUG: MessagesElsewhere, which advises another session, although the same turn given again goes well.
     with pytest.raises(ConflictError):
         stage.run(talk, "a")
     assert stage.texts() == ["x"]
@@ -134,7 +190,6 @@ def test_a_subgraph_does_not_remember_a_turn_that_was_refused(stage: Stage, mean
     meanwhile.acts = [(stage.session, "append", "user", "x")]
     with pytest.raises(ConflictError):
         stage.run(talk, "b")
-    # BUG: it does.
     assert [each for each in stage.checkpoints() if each.config["configurable"]["checkpoint_ns"]] == own
 
 

@@ -84,7 +84,6 @@ def test_a_subgraph_does_not_remember_what_failed(stage: Stage, node: Any) -> No
     before = stage.kept()
     with pytest.raises((RuntimeError, Unstorable)):
         stage.run(stage.session.conversation(remembering(node)), "b")
-    # BUG: when it is the storing that fails, what the subgraph keeps has been stored before.
     assert stage.kept() == before
 
 
@@ -197,7 +196,6 @@ def test_after_a_lost_turn_others_and_the_same_go_on(
             try:
                 answer = stage.run(talk, "a")
             except ConflictError:
-                # BUG: a turn lost while it was stored is tried again for ever, from the state that it began with.
                 answer = stage.run(talk, "a")
             assert answer == "3: a"
             assert stage.form.texts(session) == ["b", "1: b", "a", "3: a"]

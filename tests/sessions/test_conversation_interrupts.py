@@ -93,7 +93,6 @@ def test_two_questions_in_one_node(stage: Stage, manager_on: Callable[..., Sessi
     talk = stage.session.conversation(graph(ask_twice))
     waits(stage, talk, "a", "first")
     waits(stage, talk, Command(resume="one"), "second")
-    # BUG: IndexError, because the answer that led to another question is remembered as a turn without messages.
     assert stage.run(talk, Command(resume="two")) == "one two"
     assert stage.texts() == ["a", "one two"]
 
@@ -137,7 +136,6 @@ def test_questions_of_two_nodes_at_once(stage: Stage) -> None:
 @pytest.mark.parametrize("kind", ["memory", "file"], indirect=True)
 def test_a_question_in_a_subgraph(stage: Stage) -> None:
     talk = stage.session.conversation(graph(graph(echo, ask), echo))
-    # BUG: the one question is in `interrupts` twice: as the subgraph wrote it, and as the node did.
     waits(stage, talk, "a", "which?")
 
 

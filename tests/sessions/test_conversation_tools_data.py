@@ -73,7 +73,6 @@ def test_data_with_words_beside_it_given_twice(stage: Stage) -> None:
     agent = stage.session.conversation(Talker(), tools=TOOLS)
     given = HumanMessage('data aloud {"name": "six", "value": 6}', id="mine")
     assert stage.form.do(agent, "json", given, Number).value == 6
-    # BUG: InvalidAnswer, because the words are taken for the data when the answer is found in the session.
     assert stage.form.do(agent, "json", given, Number).value == 6
     assert kinds(stage.do("messages")) == "hat"
 
