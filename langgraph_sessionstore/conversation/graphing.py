@@ -7,6 +7,7 @@ Rule 2: graphs of one session run one after the other, whichever worker runs the
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -132,7 +133,7 @@ class GraphTurn(Turn):
             assert move is not None
             before = stored() if latest is not None else None
             values = {**before.checkpoint["channel_values"]} if before is not None else {}
-            checkpoint: Any = {**move.given.checkpoint}
+            checkpoint: Any = copy.deepcopy(dict(move.given.checkpoint))  # LangGraph changes what it is given
             checkpoint["channel_values"] = {**values, **checkpoint["channel_values"]}
             config = target.echo(config_of(session.id, "", checkpoint["id"]))
             metadata: Any = dict(move.given.metadata)
@@ -161,7 +162,8 @@ class GraphTurn(Turn):
     def _config(self, graph: Any, running: tuple[str, ...]) -> RunnableConfig:
         """The user's config, with the session's in it; and nothing of another graph in which this one may run."""
         config = self.config.copy()
-        if config.get("recursion_limit") == DEFAULT_RECURSION_LIMIT:  # LangChain's, that nobody has asked for
+        if config.get("recursion_limit", DEFAULT_RECURSION_LIMIT) == DEFAULT_RECURSION_LIMIT:
+            # LangChain's own, that nobody has asked for, is not the one of graphs
             usual = int(os.environ.get("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "10000"))
             config["recursion_limit"] = (graph.config or {}).get("recursion_limit", usual)
         own = {name: value for name, value in (config.get("configurable") or {}).items() if not _OURS.fullmatch(name)}

@@ -74,7 +74,6 @@ def test_as_many_steps_as_the_graph_takes_alone(stage: Stage, limit: int | None)
             stage.run(talk, "a")
         assert stage.kept() == before
     else:
-        # BUG: GraphRecursionError, for LangChain's own limit of 25 is taken.
         assert (stage.run(talk, "a"), len(stage.do("messages"))) == ("again", alone)
         stage.do("clear")
         assert (len(stage.stream(talk, "a")) > 0, len(stage.do("messages"))) == (True, alone)

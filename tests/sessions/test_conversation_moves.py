@@ -108,7 +108,6 @@ def test_the_first_turn_is_taken_back_alone(stage: Stage) -> None:
     stage.do("extend", TWO)
     stage.run(stage.session.conversation(graph(echo)), "x")
     moved = stage.checkpoints()[-1].checkpoint
-    # BUG: the state before the turn is stored with the versions of the one after it, and is taken for a turn itself.
     stage.do("rewind", turns=1)
     assert stage.texts() == ["a", "b"]
     assert moved["channel_versions"].keys() == {"messages"}
