@@ -22,6 +22,7 @@ from langgraph.types import Command
 
 from ..adapters.configs import LEASE, Target
 from ..adapters.held import Held
+from ..adapters.search import echoed
 from ..errors import ConfigurationError, ConflictError, Interrupted, LeaseHeld, MessagesElsewhere, SessionError
 from ..ops import Expect, Get, Op, Plan, must
 from ..plans import accounts, adopting, reading, steering
@@ -127,7 +128,7 @@ class GraphTurn(Turn):
         def stored() -> CheckpointTuple:
             assert latest is not None
             assert elements is not None
-            return reading.as_tuple(tools, session.id, latest, elements)
+            return echoed(target, reading.as_tuple(tools, session.id, latest, elements))
 
         def moved() -> CheckpointTuple:
             assert move is not None
