@@ -7,7 +7,8 @@ end of a stream that nobody listens to any more.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from .backends.base import Backend
 from .drive import arun, run
+from .errors import OutcomeUnknown
 from .ops import Plan
 from .session.lease import Lease
 
@@ -39,6 +41,8 @@ class Do(NamedTuple):
     """Work on the storage; replies its result."""
 
     plan: Plan[Any]
+    patience: float | None = None
+    """Seconds after which an event loop waits no longer: `OutcomeUnknown`."""
 
 
 class Say(NamedTuple):
@@ -116,7 +120,7 @@ async def aperform(
             reply = error = None
             try:
                 if isinstance(step, Do):
-                    reply = await arun(backend, step.plan)
+                    reply = await _within(step.patience, arun(backend, step.plan))
                 elif isinstance(step, Hold):
                     reply = await held.enter_async_context(step.lease)
                 elif isinstance(step, Say):
@@ -133,6 +137,15 @@ async def aperform(
                     reply = step.hearing.whole()
             except BaseException as exc:
                 error = exc
+
+
+async def _within(seconds: float | None, work: Coroutine[Any, Any, Any]) -> Any:
+    if seconds is None:
+        return await work
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except asyncio.TimeoutError as exc:
+        raise OutcomeUnknown(f"the storage has not answered for {seconds:.0f} seconds") from exc
 
 
 def finish(backend: Backend, script: Script[T]) -> T:

@@ -22,8 +22,8 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
 )
 
-from ..ops import Conflict, Op, Plan
-from ..plans import reading
+from ..ops import Add, Conflict, Op, Plan
+from ..plans import layout, reading
 from ..plans.entry import Entry
 from ..plans.writing import Beside, Input, Writes, put_all
 from .checkpointer import SessionCheckpointer, writes_of
@@ -156,7 +156,7 @@ class Held(BaseCheckpointSaver[str]):
             beside = Beside(guards, [*rows, *ops], op_id)
             return (yield from put_all(tools, given, entering[-1][1], beside))
         entry = Entry(self._below._writing(self._session), self._session.thread, turn=False)
-        outcome = yield from entry.send(guards, [*rows, *ops], op_id=op_id)
+        outcome = yield from entry.send(guards, [*rows, *ops, Add(layout.VERSION, 1)], op_id=op_id)
         return not isinstance(outcome, Conflict)
 
     def _known(self, target: Target) -> tuple[bool, CheckpointTuple | None]:

@@ -22,9 +22,9 @@ _MOST = 10_000  # calls under way that are remembered; those that never end shal
 class UsageHandler(BaseCallbackHandler):
     """Records tokens, calls and seconds of each call of a model, by phase and model, sync and async."""
 
-    def __init__(self, record: Callable[..., None], phase: str | None = None, session_id: str | None = None) -> None:
+    def __init__(self, record: Callable[..., None], phase: str | None = None, place: str | None = None) -> None:
         super().__init__()
-        self.session_id = session_id
+        self.place = place
         """Where it is recorded."""
         self._record = record
         self._phase = phase

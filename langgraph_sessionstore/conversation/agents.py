@@ -8,9 +8,9 @@ from typing import Any
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware
-from langchain_core.callbacks import Callbacks
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, SystemMessage
+from langchain_core.runnables.config import RunnableConfig, var_child_runnable_config
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 from pydantic import BaseModel
@@ -24,13 +24,13 @@ class Sent(AgentMiddleware[Any, Any]):
         before: Sequence[BaseMessage],
         chosen: Sequence[BaseMessage] | None,
         options: Mapping[str, Any],
-        callbacks: Callbacks,
+        config: RunnableConfig,
     ) -> None:
         super().__init__()
         self._before = [message.id for message in before]
         self._chosen = chosen
         self._options = options
-        self._callbacks = callbacks
+        self._config = config
 
     def wrap_model_call(self, request: Any, handler: Callable[[Any], Any]) -> Any:
         """Ask the model."""
@@ -38,9 +38,15 @@ class Sent(AgentMiddleware[Any, Any]):
 
     async def awrap_model_call(self, request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:
         """The async form of `wrap_model_call`."""
-        if sys.version_info < (3, 11):  # there asyncio's tasks do not know the config in which they run
-            request = request.override(model=request.model.model_copy(update={"callbacks": self._callbacks}))
-        return await handler(self._change(request))
+        if sys.version_info >= (3, 11):
+            return await handler(self._change(request))
+        # there asyncio's tasks do not know the config in which they run
+        known: Any = {name: self._config.get(name) for name in ("callbacks", "tags", "metadata")}
+        token = var_child_runnable_config.set(known)
+        try:
+            return await handler(self._change(request))
+        finally:
+            var_child_runnable_config.reset(token)
 
     def _change(self, request: Any) -> Any:
         messages, size = request.messages, len(self._before)
@@ -52,7 +58,7 @@ class Sent(AgentMiddleware[Any, Any]):
 def build(
     model: BaseChatModel,
     tools: Sequence[Any],
-    system: str | None,
+    system: SystemMessage | str | None,
     sent: Sent,
     schema: type[BaseModel] | None,
     checkpointer: BaseCheckpointSaver[str],

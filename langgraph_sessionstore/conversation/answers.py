@@ -124,8 +124,10 @@ def _of_text(schema: type[M], text: str) -> M:
     try:
         return schema.model_validate_json(text)
     except ValidationError:
-        for found in (*_FENCED.findall(text), text[text.find("{") : text.rfind("}") + 1]):
+        for found in (*reversed(_FENCED.findall(text)), text[text.find("{") : text.rfind("}") + 1]):
             try:
+                if found.strip("{} \n") == "":
+                    continue
                 return schema.model_validate_json(found)
             except ValidationError:
                 continue
@@ -148,7 +150,7 @@ def _json(value: BaseModel, said: AIMessage | None, who: str) -> str:
     schema = type(value)
     try:
         text = value.model_dump_json(by_alias=True)
-        if schema.model_validate_json(text) == value:
+        if repr(schema.model_validate_json(text).model_dump()) == repr(value.model_dump()):
             return text
     except ValueError:
         pass

@@ -83,7 +83,7 @@ class GraphTurn(Turn):
         """Carry the turn out, and store it."""
         session, channel = self.session, self.conversation.channel
         running = (self.given_config.get("configurable") or {}).get(RUNNING) or ()
-        if session.id in running:
+        if session._place in running:
             raise LeaseHeld(f"a graph of session {session.id!r} is running around this: a turn would wait for itself")
         if not session._lease:
             yield Hold(Line(session, self.conversation.wait))
@@ -153,8 +153,10 @@ class GraphTurn(Turn):
             return model.copy({"checkpointer": held})
         assert isinstance(model, BaseChatModel)
         kind, store = agents(), self.session._common.store
-        sent = kind.Sent(history, chosen, self.options, self.config["callbacks"])
-        system = "\n\n".join(str(message.text) for message in self.system(draft)) or None
+        sent = kind.Sent(history, chosen, self.options, self.config)
+        prompt = self.system(draft)
+        text = "\n\n".join(str(message.text) for message in prompt) or None
+        system = prompt[0] if len(prompt) == 1 else text
         return kind.build(model, self.conversation.tools, system, sent, self.schema, held, store)
 
     def _input(self) -> Any:
@@ -168,7 +170,7 @@ class GraphTurn(Turn):
             usual = int(os.environ.get("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "10000"))
             config["recursion_limit"] = (graph.config or {}).get("recursion_limit", usual)
         own = {name: value for name, value in (config.get("configurable") or {}).items() if not _OURS.fullmatch(name)}
-        config["configurable"] = {**own, RUNNING: (*running, self.session.id)}
+        config["configurable"] = {**own, RUNNING: (*running, self.session._place)}
         return merge_configs(config, self.session.config)
 
     def _still_waits(self, held: Held, draft: Draft, history: list[BaseMessage]) -> bool:

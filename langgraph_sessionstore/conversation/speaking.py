@@ -61,7 +61,7 @@ class SpokenTurn(Turn):
         there = yield from editing.edit(desk, change, messages=self.named, beside=beside, op_id=op_id)
         if there is not None:  # another worker was faster with the same turn: its answer is the one
             self.found(there)
-            yield from accounts.record(desk, calls)
+            self.spending.calls = calls
         return None
 
     def _words(self, sent: list[BaseMessage]) -> Script[list[BaseMessage]]:

@@ -22,9 +22,11 @@ class Spending(UsageHandler):
     run_inline = True  # it does no I/O, so async callers need no thread for it
 
     def __init__(self, session: Session, phase: str | None) -> None:
-        super().__init__(self._add, phase, session.id)
+        super().__init__(self._add, phase, session._place)
         self._session = session
         self.calls: list[Call] = []
+        self.seen = False
+        """Whether a model was seen at work; or is seen by somebody else, who records it here."""
         self.said: AIMessage | None = None
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -32,12 +34,13 @@ class Spending(UsageHandler):
         for generation in response.generations[0][:1] if response.generations else ():
             message = getattr(generation, "message", None)
             self.said = message if isinstance(message, AIMessage) else None
+        self.seen = True
         super().on_llm_end(response, run_id=run_id, **kwargs)
 
     def of(self, answer: AIMessage) -> None:
         """What an answer says of its own use, when no model was seen at work."""
         used = answer.usage_metadata
-        if used is None or self.calls:
+        if used is None or self.seen:
             return
         cached = (used.get("input_token_details") or {}).get("cache_read", 0) or 0
         model = answer.response_metadata.get("model_name") or ""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..session import Session
     from .conversation import Conversation
 
+_PATIENCE = 5.0  # seconds for which a turn whose storing got no answer asks what became of it
 _LOG = logging.getLogger(__name__)
 
 
@@ -46,6 +47,7 @@ class Open(NamedTuple):
 
     turn: Turn
     op_id: bytes
+    calls: list[Call]
 
 
 def as_turn(given: Any) -> list[BaseMessage]:
@@ -115,8 +117,10 @@ class Turn(ABC):
         callbacks = config["callbacks"]
         if isinstance(callbacks, BaseCallbackManager):
             for each in [*callbacks.handlers]:
-                if isinstance(each, UsageHandler) and each is not spending and each.session_id == self.session.id:
+                if isinstance(each, UsageHandler) and each is not spending and each.place == self.session._place:
                     callbacks.remove_handler(each)
+                    if isinstance(each, Spending):
+                        each.seen = True
         return config
 
     def script(self) -> Script[None]:
@@ -126,12 +130,17 @@ class Turn(ABC):
         except BaseException:
             if self.conversation.open is None:  # of the earlier try as little is known as before
                 self.conversation.open = self.earlier
-            if self.spending.calls:  # what was spent is spent
-                try:
-                    yield Do(accounts.record(self.session._desk, self.spending.calls))
-                except SessionStoreError as lost:
-                    _LOG.warning("the usage of a turn of session %r was not recorded: %s", self.session.id, lost)
+            yield from self.spend()
             raise
+        yield from self.spend()
+
+    def spend(self) -> Script[None]:
+        """Record the calls that were not stored with the turn: what was spent is spent."""
+        if self.spending.calls:
+            try:
+                yield Do(accounts.record(self.session._desk, self.spending.calls))
+            except SessionStoreError as lost:
+                _LOG.warning("the usage of a turn of session %r was not recorded: %s", self.session.id, lost)
 
     @abstractmethod
     def take(self) -> Script[None]:
@@ -151,9 +160,9 @@ class Turn(ABC):
                 if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
                     self.spending.calls = calls  # nothing was stored
                     raise
-                self.conversation.open = Open(self, op_id)  # no answer came, or nobody has waited for it
+                self.conversation.open = Open(self, op_id, calls)  # no answer came, or nobody has waited for it
                 try:
-                    stored = yield Do(editing.forgo(self.session._desk, op_id))
+                    stored = yield Do(editing.forgo(self.session._desk, op_id), patience=_PATIENCE)
                 except SessionStoreError:
                     raise exc from None  # which says more
                 if stored and not isinstance(exc, OutcomeUnknown):
@@ -191,7 +200,10 @@ class Turn(ABC):
     def forgo(self) -> Script[None]:
         """See to it that an earlier try, if it was not stored, never will be."""
         if self.earlier is not None:
-            yield Do(editing.forgo(self.session._desk, self.earlier.op_id))
+            stored = yield Do(editing.forgo(self.session._desk, self.earlier.op_id))
+            if not stored:
+                self.spending.calls = [*self.earlier.calls, *self.spending.calls]
+                self.earlier = self.earlier._replace(calls=[])
 
     def storable(self) -> None:
         """What could not be stored is refused before a model is asked."""

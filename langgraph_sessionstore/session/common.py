@@ -116,6 +116,11 @@ class Handle:
         return f"{type(self).__name__}({self.id!r})"
 
     @property
+    def _place(self) -> str:
+        """Tells the session from all others, also from those with its id in other storages."""
+        return self._incarnation.hex() if self._incarnation else f"{id(self._common.backend)} {self.id}"
+
+    @property
     def _desk(self) -> Desk:
         return self._common.desk(self.id, self._incarnation, self._lease)
 

@@ -54,7 +54,7 @@ class Costs(Handle):
 
         Without a phase, that is the node of the graph in which the call is made, else "chat".
         """
-        return UsageHandler(self.record_usage, phase, self.id)
+        return UsageHandler(self.record_usage, phase, self._place)
 
     @property
     def usage(self) -> Usage:

@@ -13,7 +13,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import BaseModel
 from support.crowd_of_writers import SPAWN
 from support.sittings import Form
-from support.speakers import Speaker, at_once, listen, untimed
+from support.speakers import Speaker, at_once, listen, talk, untimed
 
 from langgraph_sessionstore import Session, SessionManager, Usage
 
@@ -143,18 +143,6 @@ def test_a_turn_stands_on_what_was_there_when_it_began(manager_on: Callable[...,
     assert pairs(form.do(session, "messages")) == [("quick", "re: quick"), ("slow", "re: slow")]
     listen(form, session.conversation(slow), "then")
     assert slow.texts() == ["quick", "re: quick", "slow", "re: slow", "then"]
-
-
-def talk(url: str, session_id: str, turns: int, line: Any) -> None:
-    """In a process of its own: take turns, and hand back what each has sent, byte by byte."""
-    with SessionManager.from_url(url) as manager:
-        session = manager.get_session(session_id)
-        assert session is not None
-        model = Speaker(used=(3, 1, 2), name_="m")
-        conversation = session.conversation(model, system="be kind")
-        for number in range(turns):
-            conversation.run(f"\u00e4 {number}") if number % 2 else list(conversation.stream(f"\u00e4 {number}"))
-        line.send([model.bytes(at) for at in range(model.calls)])
 
 
 def test_processes_send_what_others_have_sent_byte_by_byte(tmp_path: Any) -> None:

@@ -188,3 +188,15 @@ def at_once(form: Form, acts: list[tuple[Any, str, tuple[Any, ...]]]) -> list[An
         return await asyncio.gather(*doing, return_exceptions=True)
 
     return form.loop.run_until_complete(together())
+
+
+def talk(url: str, session_id: str, turns: int, line: Any) -> None:
+    """In a process of its own: take turns, and hand back what each has sent, byte by byte."""
+    with SessionManager.from_url(url) as manager:
+        session = manager.get_session(session_id)
+        assert session is not None
+        model = Speaker(used=(3, 1, 2), name_="m")
+        conversation = session.conversation(model, system="be kind")
+        for number in range(turns):
+            conversation.run(f"\u00e4 {number}") if number % 2 else list(conversation.stream(f"\u00e4 {number}"))
+        line.send([model.bytes(at) for at in range(model.calls)])
