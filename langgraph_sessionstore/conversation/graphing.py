@@ -231,6 +231,9 @@ class GraphTurn(Turn):
                 more = [Expect(DETAILS, state_of(details))], put_or_delete({DETAILS: row})
             try:
                 if (yield from held.release(first, [*guards, *more[0]], [*ops, *more[1]], op_id)):
+                    note = desk.writer.noted.of(desk.partition)
+                    if move is not None and note is not None:
+                        desk.writer.noted.note(desk.partition, note._replace(graph=True))
                     return
             except MessagesElsewhere:  # somebody has begun a log meanwhile: the next try moves it
                 pass

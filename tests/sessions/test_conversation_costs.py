@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from support.proxy import Proxy
 from support.sittings import Form
 from support.speakers import Speaker, listen, untimed
+from support.talker import Talker, double
 
 from langgraph_sessionstore import ConfigurationError, MissingExtra, Session, SessionManager, Usage
 
@@ -58,6 +59,31 @@ def test_a_turn_is_two_round_trips(proxy: Proxy, counted: SessionManager, form: 
         assert proxy.round_trips == wanted, name
     assert form.do(session, "usage").calls == 9
     assert len(form.texts(session)) == 50 + 2 * 9
+
+
+def test_a_turn_of_an_agent_is_four_round_trips(proxy: Proxy, counted: SessionManager, form: Form) -> None:
+    """One to wait in line, one to read, one to store whatever the agent did, one to let the next one in."""
+    session = form.do(counted, "create_session", messages=["a"] * 5)
+    agent = session.conversation(Talker(), tools=[double], phase="p")
+    plain = session.conversation(Speaker(used=(3, 1, 2)))
+    turns: list[tuple[str, int, Any]] = [
+        ("the first, which moves a log", 5, lambda: form.do(agent, "run", "double:3")),
+        ("a call of a tool", 4, lambda: form.do(agent, "run", "double:4")),
+        ("no call", 4, lambda: form.do(agent, "run", "hi")),
+        ("a model in the session of a graph", 3, lambda: form.do(plain, "run", "hi")),
+        ("the last", 4, lambda: listen(form, agent, "hi")),
+    ]
+    found = []
+    for name, wanted, take in turns:
+        proxy.reset()
+        take()
+        found.append((name, wanted, proxy.round_trips))
+    assert [trips for _, _, trips in found] == [wanted for _, wanted, _ in found], found
+    with session.lease(30) as turn:  # who has a lease need not wait in line
+        agent = turn.conversation(Talker(), tools=[double])
+        proxy.reset()
+        Form(None).do(agent, "run", "hi") if form.loop is None else None
+        assert proxy.round_trips == (2 if form.loop is None else 0)
 
 
 def test_a_turn_sends_only_what_is_new(proxy: Proxy, counted: SessionManager, form: Form) -> None:
