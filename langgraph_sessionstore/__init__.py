@@ -9,8 +9,8 @@ The tour, from below:
   sync or async, on any backend.
 * `SessionManager` is the way in: `with SessionManager.from_url(url) as manager:` creates, lists and deletes sessions,
   and hands out a `Session` with its messages, summary, undo, usage and leases.
-* `session.conversation(model)` gives a `Conversation`: a model, an agent with tools or a graph that talks on the session.
-  A `script` is to it what a plan is to storage: steps without I/O, which ask models as well.
+* `session.conversation(model)` gives a `Conversation`: a model, an agent with tools or a graph that talks on the
+  session. A **script** is to it what a plan is to storage: steps without I/O, which ask models as well.
 * `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
   `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`. `SessionData` shows all
   sessions as a store that is only read: `manager.data`.
