@@ -62,12 +62,10 @@ class UsageHandler(BaseCallbackHandler):
         tokens: dict[str, int] = {"input_tokens": 0, "output_tokens": 0, "cached_tokens": 0}
         for generations in response.generations:
             message = getattr(next(iter(generations), None), "message", None)  # each says what all of them used
-            said = getattr(message, "usage_metadata", None) or {}
-            tokens["input_tokens"] += said.get("input_tokens", 0)
-            tokens["output_tokens"] += said.get("output_tokens", 0)
-            tokens["cached_tokens"] += (said.get("input_token_details") or {}).get("cache_read", 0) or 0
-            named = getattr(message, "response_metadata", None) or {}
-            model = named.get("model_name") or named.get("model") or model
+            named, used = told_by(message)
+            model = named or model
+            for name, number in used.items():
+                tokens[name] += number
         self._record(phase, str(model), seconds=time.monotonic() - begun, **tokens)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -81,3 +79,14 @@ class UsageHandler(BaseCallbackHandler):
             if len(self._begun) >= _MOST:
                 self._begun.pop(next(iter(self._begun)))
             self._begun[run_id] = (time.monotonic(), str(phase), str(metadata.get("ls_model_name") or ""))
+
+
+def told_by(message: Any) -> tuple[str, dict[str, int]]:
+    """What a message says of the model that made it, and of the tokens."""
+    said = getattr(message, "usage_metadata", None) or {}
+    named = getattr(message, "response_metadata", None) or {}
+    return named.get("model_name") or named.get("model") or "", {
+        "input_tokens": said.get("input_tokens", 0),
+        "output_tokens": said.get("output_tokens", 0),
+        "cached_tokens": (said.get("input_token_details") or {}).get("cache_read", 0) or 0,
+    }

@@ -89,9 +89,11 @@ def as_chunk(piece: Any) -> AIMessageChunk | None:
     """What a listener gets of a piece."""
     if isinstance(piece, str):
         return AIMessageChunk(content=piece)
-    if isinstance(piece, AIMessageChunk) or not isinstance(piece, AIMessage):
-        return piece if isinstance(piece, AIMessageChunk) else None
-    return AIMessageChunk(**{name: value for name, value in piece.__dict__.items() if name != "type"})
+    if isinstance(piece, AIMessageChunk):
+        return piece
+    if isinstance(piece, AIMessage):
+        return AIMessageChunk(**{name: value for name, value in piece.__dict__.items() if name != "type"})
+    return None
 
 
 # -- as data

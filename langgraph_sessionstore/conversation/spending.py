@@ -8,7 +8,7 @@ from uuid import UUID
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import LLMResult
 
-from ..adapters.usage_handler import UsageHandler
+from ..adapters.usage_handler import UsageHandler, told_by
 from ..plans.accounts import Call
 from ..usage import Usage
 
@@ -39,12 +39,9 @@ class Spending(UsageHandler):
 
     def of(self, answer: AIMessage) -> None:
         """What an answer says of its own use, when no model was seen at work."""
-        used = answer.usage_metadata
-        if used is None or self.seen:
-            return
-        cached = (used.get("input_token_details") or {}).get("cache_read", 0) or 0
-        model = answer.response_metadata.get("model_name") or ""
-        self._add(self._phase or "chat", model, used["input_tokens"], used["output_tokens"], cached)
+        if answer.usage_metadata is not None and not self.seen:
+            model, tokens = told_by(answer)
+            self._add(self._phase or "chat", model, **tokens)
 
     def _add(
         self,

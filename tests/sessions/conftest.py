@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 from support import raw
+from support.graphs import NO_CONTEXT
 from support.lifetimes import Clock, Look
 from support.meanings import Stores, index
 from support.proxy import Proxy
 from support.savers import BACKENDS
 from support.servers import RedisServer
 from support.sittings import Form
+from support.talker import Stage
 
 from langgraph_sessionstore import Backend, Session, SessionManager, SessionStore, open_backend
 from langgraph_sessionstore.adapters import store
@@ -105,6 +107,24 @@ def proxy(redis7: RedisServer) -> Iterator[Proxy]:
     """What counts the round trips and the bytes to a Redis."""
     with Proxy(redis7.host, redis7.port) as proxy:
         yield proxy
+
+
+# -- of conversations
+
+
+@pytest.fixture
+def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
+    """Where agents and graphs talk; what they leave in the storage has to be sound."""
+    stage = Stage(form, manager, session, look)
+    yield stage
+    stage.sound()
+
+
+@pytest.fixture
+def interrupts(form: Form) -> None:
+    """For tests of graphs that ask."""
+    if NO_CONTEXT and form.loop is not None:
+        pytest.skip("without context LangGraph has no async interrupts")
 
 
 # -- of stores

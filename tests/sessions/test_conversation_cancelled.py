@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import TOOLS, Stage, Talker, echo, graph, texts
 
 from langgraph_sessionstore import Backend, Session, SessionManager
@@ -49,13 +47,6 @@ class Cancelling(FaultyBackend):
         self.at = 0
         self.task.cancel()
         await asyncio.sleep(0)
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def cancelled(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
@@ -18,12 +18,10 @@ from langgraph.graph import StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import Stage, State, Talker, asking, echo, graph, remove_all, say, texts
 from typing_extensions import TypedDict
 
-from langgraph_sessionstore import ConfigurationError, InvalidAnswer, Session, SessionManager
+from langgraph_sessionstore import ConfigurationError, InvalidAnswer, SessionManager
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 ASYNC = pytest.mark.parametrize("form", ["async"], indirect=True)
@@ -58,13 +56,6 @@ class Outcome(TypedDict):
     """What a graph gives back: no messages."""
 
     done: list[str]
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 # -- graphs that do, and those that do not

@@ -8,31 +8,22 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.lifetimes import Look
 from support.sittings import Form
 from support.talker import NO_CONTEXT, TOOLS, Meanwhile, Stage, Talker, echo, graph, remembering
 
 from langgraph_sessionstore import (
     ConflictError,
     LeaseHeld,
-    Session,
     SessionDeleted,
     SessionManager,
 )
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 CONTEXT = pytest.mark.skipif(NO_CONTEXT, reason="a graph in a node needs the context")
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 @pytest.fixture

@@ -5,18 +5,15 @@ Rule: the graph is given what it is given alone, but for what a turn sets itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, StateGraph
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import Stage, State, echo, graph, say
 
-from langgraph_sessionstore import ConfigurationError, Session, SessionManager
+from langgraph_sessionstore import ConfigurationError
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 
@@ -25,13 +22,6 @@ class User(State, total=False):
     """A conversation with somebody."""
 
     user: str
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def test_other_parts_of_the_input(stage: Stage) -> None:

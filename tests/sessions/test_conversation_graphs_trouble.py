@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import (
     TOOLS,
     Stage,
@@ -30,7 +28,6 @@ from langgraph_sessionstore import (
     Backend,
     ConflictError,
     OutcomeUnknown,
-    Session,
     SessionManager,
     SessionStoreError,
     Unstorable,
@@ -40,13 +37,6 @@ from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 ASYNC = pytest.mark.parametrize("form", ["async"], indirect=True)
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def fails(state: State) -> Any:

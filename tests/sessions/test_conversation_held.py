@@ -5,15 +5,13 @@ Rule: what is kept back can be seen by its own run only; a place in the line is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import Stage, echo, graph
 
 from langgraph_sessionstore import (
@@ -21,7 +19,6 @@ from langgraph_sessionstore import (
     BackendUnavailable,
     LeaseHeld,
     OutcomeUnknown,
-    Session,
     SessionError,
     SessionManager,
     arun,
@@ -40,13 +37,6 @@ MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 NEW = ExpectEmpty(*keys.below("c", ""))
 BESIDE = keys.encode("test")
 META: Any = {"source": "loop", "step": 0, "parents": {}}
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def carry_out(stage: Stage, plan: Any, backend: Backend | None = None) -> Any:

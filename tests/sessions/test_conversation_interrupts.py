@@ -6,7 +6,7 @@ Rule: while a turn waits, the same given again says so again, and adds nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,12 +15,11 @@ from langchain_core.tools import tool
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import NO_CONTEXT, Stage, State, Talker, asking, echo, graph, kinds, say, waits
 
 from langgraph_sessionstore import Conversation, Interrupted, Session, SessionManager
 
+pytestmark = pytest.mark.usefixtures("interrupts")
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 
 
@@ -28,15 +27,6 @@ class Number(BaseModel):
     """A number."""
 
     value: int
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    if NO_CONTEXT and form.loop is not None:
-        pytest.skip("without context LangGraph has no async interrupts")
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def ask(state: State) -> Any:

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 from langgraph.types import Command, interrupt
-from support.lifetimes import Look
-from support.sittings import Form
-from support.talker import NO_CONTEXT, Stage, State, graph, say
+from support.talker import Stage, State, graph, say
 
 from langgraph_sessionstore import (
     Backend,
@@ -20,24 +18,17 @@ from langgraph_sessionstore import (
     Conversation,
     Interrupted,
     OutcomeUnknown,
-    Session,
     SessionError,
     SessionManager,
 )
 from langgraph_sessionstore.session import line
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
-pytestmark = pytest.mark.parametrize("kind", ["memory"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("kind", ["memory"], indirect=True),
+    pytest.mark.usefixtures("interrupts"),
+]
 CUTS = pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    if NO_CONTEXT and form.loop is not None:
-        pytest.skip("without context LangGraph has no async interrupts")
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 @pytest.fixture

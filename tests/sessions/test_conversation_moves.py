@@ -6,21 +6,18 @@ Rule: a log moves once, in the one step of that turn, with all of its messages; 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.types import Command, interrupt
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import NO_CONTEXT, TOOLS, Meanwhile, Stage, State, Talker, echo, graph, say, texts, waits
 
 from langgraph_sessionstore import (
     Backend,
     ConflictError,
     NothingToUndo,
-    Session,
     SessionDeleted,
     SessionManager,
     SessionStoreError,
@@ -34,13 +31,6 @@ from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 TWO = ["a", ("assistant", "b")]
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def in_the_log(stage: Stage) -> list[bytes]:

@@ -5,29 +5,19 @@ Rule: while a turn has stopped, the same given again says so again, and adds not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.types import Command, interrupt
-from support.lifetimes import Look
-from support.sittings import Form
-from support.talker import NO_CONTEXT, TOOLS, Stage, State, Talker, echo, graph, say, waits
+from support.talker import TOOLS, Stage, State, Talker, echo, graph, say, waits
 
-from langgraph_sessionstore import Conversation, Interrupted, Session, SessionError, SessionManager
+from langgraph_sessionstore import Conversation, Interrupted, SessionError, SessionManager
 
+pytestmark = pytest.mark.usefixtures("interrupts")
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 GOES_ON = pytest.mark.parametrize("on", [None, Command(resume=True)])
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    if NO_CONTEXT and form.loop is not None:
-        pytest.skip("without context LangGraph has no async interrupts")
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 def answer(state: State) -> Any:

@@ -6,19 +6,17 @@ Rule: each remembers what is its own, and nothing else.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import NO_CONTEXT, Stage, State, Talker, asking, echo, graph, say, texts
 from typing_extensions import TypedDict
 
-from langgraph_sessionstore import Session, SessionManager
+from langgraph_sessionstore import SessionManager
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 ASYNC = pytest.mark.parametrize("form", ["async"], indirect=True)
@@ -28,13 +26,6 @@ class Steps(TypedDict):
     """What was done; no conversation at all."""
 
     done: Annotated[list[str], operator.add]
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 # -- graphs in graphs

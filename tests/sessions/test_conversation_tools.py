@@ -5,7 +5,7 @@ Rule: the graph's state is the truth, and the session shows it: both are compare
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,27 +13,17 @@ from langchain.tools import ToolRuntime
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import NO_CONTEXT, TOOLS, Stage, Talker, kinds, results, texts
 
 from langgraph_sessionstore import (
     ConfigurationError,
     ConflictError,
     NothingToUndo,
-    Session,
     SessionManager,
 )
 
 MEMORY = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 TURN = ["double:3", "double", "6", "I heard 6"]
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 # -- turns

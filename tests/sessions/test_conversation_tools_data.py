@@ -6,20 +6,17 @@ Rule: the state keeps all, as plain messages and plain data; the turn at hand is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from support.lifetimes import Look
-from support.sittings import Form
 from support.talker import TOOLS, Stage, Talker, kinds, texts
 
 from langgraph_sessionstore import (
     InvalidAnswer,
-    Session,
     SessionManager,
     Unstorable,
 )
@@ -34,13 +31,6 @@ class Number(BaseModel):
 
     name: str
     value: int
-
-
-@pytest.fixture
-def stage(form: Form, manager: SessionManager, session: Session, look: Look) -> Iterator[Stage]:
-    stage = Stage(form, manager, session, look)
-    yield stage
-    stage.sound()
 
 
 # -- data
