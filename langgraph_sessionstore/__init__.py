@@ -27,6 +27,7 @@ from .adapters.data import SessionData
 from .adapters.store import SessionStore
 from .backends import open_backend
 from .backends.base import Backend
+from .backends.keyring import Keyring
 from .drive import arun, run
 from .errors import (
     BackendClosed,
@@ -53,9 +54,12 @@ from .errors import (
     SessionExists,
     SessionNotFound,
     SessionStoreError,
+    Tampered,
+    Unencrypted,
     Unstorable,
     UnsupportedFormat,
     UntrustedType,
+    WrongKey,
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
@@ -66,6 +70,7 @@ from .usage import Metrics, Price, Usage
 
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
+    from .backends.encrypted import EncryptedBackend
     from .conversation import Conversation
 
 __version__ = "0.1.0"
@@ -84,9 +89,11 @@ __all__ = [
     "DamagedStorage",
     "DataError",
     "Draft",
+    "EncryptedBackend",
     "ForeignStorage",
     "Interrupted",
     "InvalidAnswer",
+    "Keyring",
     "LeaseHeld",
     "LeaseLost",
     "MessageIndexError",
@@ -110,10 +117,13 @@ __all__ = [
     "SessionPage",
     "SessionStore",
     "SessionStoreError",
+    "Tampered",
+    "Unencrypted",
     "Unstorable",
     "UnsupportedFormat",
     "UntrustedType",
     "Usage",
+    "WrongKey",
     "arun",
     "open_backend",
     "run",
@@ -129,4 +139,8 @@ def __getattr__(name: str) -> Any:
         from .conversation import Conversation
 
         return Conversation
+    if name == "EncryptedBackend":  # which only few need
+        from .backends.encrypted import EncryptedBackend
+
+        return EncryptedBackend
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

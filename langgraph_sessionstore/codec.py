@@ -10,9 +10,11 @@ from typing import Any
 
 import msgpack
 
-from .errors import CorruptData, Unstorable, UnsupportedFormat
+from .errors import CorruptData, Unstorable, UnsupportedFormat, WrongKey
 
 FORMAT = 1
+ENCRYPTED = b"\xc2"
+"""How an encrypted value begins, see `backends.encrypted.seals`."""
 _HEAD = bytes([FORMAT])
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -37,6 +39,8 @@ def unpack(stored: bytes, place: str) -> Any:
                 f"{place} is stored in format {stored[0]}, this version reads up to {FORMAT}: "
                 "upgrade langgraph-sessionstore"
             )
+        if stored[:1] == ENCRYPTED:
+            raise WrongKey(f"{place} is encrypted: open the storage with its key, encryption=...")
         raise CorruptData(f"{place} holds bytes that this library did not write")
     try:
         value = msgpack.unpackb(

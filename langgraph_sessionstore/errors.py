@@ -6,6 +6,9 @@
     |-- DataError                           stored or given bytes that cannot be taken
     |   |-- Unstorable (TypeError)          a value that no stored form exists for
     |   |-- CorruptData                     stored bytes that are not what was written
+    |   |   `-- Tampered                    encrypted, and changed or moved by somebody without the key
+    |   |-- WrongKey                        encrypted with a key that is not at hand
+    |   |-- Unencrypted                     plain, where all has to be encrypted
     |   |-- UntrustedType                   stored data of a type that is not loaded, or not allowed
     |   `-- UnsupportedFormat               stored by a newer version of this library
     |-- ConflictError                       somebody else changed what a guarded write relied on
@@ -64,6 +67,18 @@ class Unstorable(DataError, TypeError):
 
 class CorruptData(DataError):
     """Stored bytes that are not what was written; the message names the place."""
+
+
+class Tampered(CorruptData):
+    """An encrypted value was changed, or moved to another place, by somebody who does not have the key."""
+
+
+class WrongKey(DataError):
+    """A value or a storage is encrypted with a key that is not at hand: see `open_backend(..., encryption=)`."""
+
+
+class Unencrypted(DataError):
+    """A value is plain in a storage that is opened with encryption; nothing of it was taken."""
 
 
 class UntrustedType(DataError):

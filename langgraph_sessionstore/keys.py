@@ -36,6 +36,9 @@ LEASE = b"\x02l"
 TOMBSTONE = b"\x02t"
 OPERATIONS = b"\x02o"
 
+ORIGINS: Span = (b"\x03", b"\x04")
+"""Rows of an encrypted partition that a copy brings along, and plans do not see: from where its rows come."""
+
 
 def encode(*segments: Segment) -> bytes:
     """Encode a tuple of segments as one key."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError, MissingExtra
 from .base import Backend
+from .keyring import Encryption, keyring_of
 
 REDIS_SCHEMES = (
     "redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel",
@@ -17,8 +18,11 @@ REDIS_SCHEMES = (
 SCHEMES = ("memory", "file", *REDIS_SCHEMES)
 
 
-def open_backend(url: str | os.PathLike[str], **options: Any) -> Backend:
+def open_backend(url: str | os.PathLike[str], *, encryption: Encryption | None = None, **options: Any) -> Backend:
     """Open the backend that a URL names; options may stand in its query or be given by name.
+
+    With `encryption` (a key of 32 bytes, several, a `Keyring`, or True for those in the environment) all values are
+    encrypted, on any backend.
 
     memory:                                     in this process
     file:./.sessions, or just a path            SQLite in a directory
@@ -26,6 +30,19 @@ def open_backend(url: str | os.PathLike[str], **options: Any) -> Backend:
     redis+sentinel://host,host/service/db       the master that Sentinels name (rediss+sentinel: TLS)
     redis+cluster://host,host                   a Redis Cluster (rediss+cluster: TLS)
     """
+    keyring = None if encryption is None or encryption is False else keyring_of(encryption)
+    backend = _open(url, options)
+    if keyring is None:
+        return backend
+    try:
+        encrypted: Backend = _load("encrypted", "EncryptedBackend")(backend, keyring)
+    except BaseException:
+        backend.close()
+        raise
+    return encrypted
+
+
+def _open(url: str | os.PathLike[str], options: dict[str, Any]) -> Backend:
     text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else ""
     if not isinstance(text, str) or not text:
         raise ConfigurationError(f"a backend is named by a URL or a path, not by {url!r:.80}")

@@ -141,7 +141,7 @@ def _holds(rows: Rows, op: Op, now: int) -> bool:
         value = rows.get(op.key)
         if isinstance(op.state, bool):
             return (value is not None) is op.state
-        return value is not None and etag(value) == op.state
+        return value is not None and etag(value) in ((op.state,) if isinstance(op.state, str) else op.state)
     row = rows.get(keys.LEASE)
     if row is not None and not re.fullmatch(rb"[0-9a-f]{12}", row[:12]):
         raise CorruptData("the lease of the partition is damaged")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .. import keys
 from ..errors import CorruptData
-from ..ops import FOLLOW_SPANS, Linked, Row, Run, split_links
+from ..ops import FOLLOW_SPANS, Linked, Row, Run, split_links, split_name
 
 if TYPE_CHECKING:
     from .apply import Rows
@@ -29,7 +29,7 @@ def follow(rows: Rows, found: list[Row], known: tuple[Run, ...]) -> Linked:
     runs: list[Run] = []
     for _, value in found:
         with suppress(CorruptData):  # whoever decodes the value meets the damage, and knows its name
-            links, _ = split_links(value)
+            links, _ = split_links(split_name(value)[1])
             below.update(links.below)
             runs += links.runs
     had = _by_prefix(known)

@@ -2,11 +2,11 @@
 
 operations   what can be done to a partition, and what it replies
 batches      operations applied as a whole; calls; plans
-links        keys that a value leads to, in front of it; a following range brings their rows along
+links        what the storage can read of a value: keys that it leads to, and a name
 """
 
-from .batches import Batch, Call, Calls, Outcome, Plan, call, etag, must, must_all
-from .links import Links, Run, split_links, with_links
+from .batches import Batch, Call, Calls, Outcome, Plan, call, must, must_all
+from .links import Links, Run, etag, named, split_links, split_name, with_links
 from .operations import (
     COUNTER_LIMIT,
     FOLLOW_BYTES,
@@ -84,6 +84,8 @@ __all__ = [
     "etag",
     "must",
     "must_all",
+    "named",
     "split_links",
+    "split_name",
     "with_links",
 ]

@@ -11,7 +11,6 @@ Rule 4: what no backend could apply as a whole is refused when the batch is made
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from hashlib import sha1
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .. import keys
@@ -149,11 +148,6 @@ def must_all(calls: Sequence[Call], *, ordered: bool = False) -> Plan[list[list[
     return replies
 
 
-def etag(value: bytes) -> str:
-    """The short name of a value that `Expect` compares."""
-    return sha1(value, usedforsecurity=False).hexdigest()
-
-
 # -- what an operation may hold, field by field: a test, and the words for it
 
 _Shape: TypeAlias = tuple[Callable[[Any], bool], str]
@@ -184,7 +178,10 @@ _LINES: _Shape = (lambda value: _is_number(value, 1 << 31) and value > 0, "a num
 _TIME: _Shape = (lambda value: _is_number(value, 1 << 46), "milliseconds (not negative, before the year 4200)")
 _AMOUNT: _Shape = (lambda value: type(value) is int and abs(value) <= COUNTER_LIMIT, "a whole number of up to 53 bits")
 _FLAG: _Shape = (lambda value: type(value) is bool, "True or False")
-_STATE: _Shape = (lambda value: type(value) in (bool, str), "True, False or an etag")
+_STATE: _Shape = (
+    lambda value: type(value) in (bool, str) or (type(value) is tuple and all(type(one) is str for one in value)),
+    "True, False, an etag or a tuple of etags",
+)
 _KEYS: _Shape = (lambda value: type(value) is tuple and all(map(_is_key, value)), "a tuple of keys")
 _ORDER: _Shape = (lambda value: value in ("created", "active", "name", "run"), "created, active, name or run")
 _RUNS: _Shape = (

@@ -1,8 +1,9 @@
-"""Links: keys that a value leads to, in front of it; a following range brings their rows along.
+"""What the storage can read of a value: links, which a following range goes after, and a name, which `Expect` compares.
 
-Rule: the server can read them, also when values are encrypted; so they hold generated keys only.
+Rule: it can do so also when values are encrypted; so links hold generated keys only.
 
-stored   mark, u16 prefixes, u16 groups, the prefixes, the groups, the value
+named    mark 0xC2, the name (16 bytes), the value with its links
+stored   mark 0xC1, u16 prefixes, u16 groups, the prefixes, the groups, the value
 prefix   u16 size, bytes without NUL
 group    a prefix, u16 runs, and for each u32 first, u32 stop: the runs of one sequence
 """
@@ -10,11 +11,14 @@ group    a prefix, u16 runs, and for each u32 first, u32 stop: the runs of one s
 from __future__ import annotations
 
 import struct
+from hashlib import sha1
 from typing import Any, NamedTuple
 
 from ..errors import CorruptData
 
 _MARK = b"\xc1"  # never the first byte of a packed value
+_NAMED = b"\xc2"  # the same
+_NAME = 16
 _COUNTS = struct.Struct(">HH")
 _SIZE = struct.Struct(">H")
 _RUN = struct.Struct(">II")
@@ -38,6 +42,26 @@ class Links(NamedTuple):
 
     below: tuple[bytes, ...] = ()
     runs: tuple[Run, ...] = ()
+
+
+def etag(value: bytes) -> str:
+    """The short name of a value that `Expect` compares: a hash of it, or the name that it carries."""
+    name = split_name(value)[0]
+    return name.hex() if name else sha1(value, usedforsecurity=False).hexdigest()
+
+
+def named(name: bytes, value: bytes) -> bytes:
+    """Give a value a name of 16 bytes, for one whose bytes differ each time although it is the same."""
+    if len(name) != _NAME:
+        raise ValueError(f"a name has {_NAME} bytes, not {len(name)}")
+    return _NAMED + name + value
+
+
+def split_name(stored: bytes) -> tuple[bytes, bytes]:
+    """Take the name from in front of a value; b"" for one without."""
+    if stored[:1] != _NAMED or len(stored) <= _NAME:
+        return b"", stored
+    return stored[1 : _NAME + 1], stored[_NAME + 1 :]
 
 
 def with_links(links: Links, value: bytes) -> bytes:

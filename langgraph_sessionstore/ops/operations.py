@@ -119,10 +119,10 @@ class Expire(NamedTuple):
 
 
 class Expect(NamedTuple):
-    """Go on only if `key` is present (True), absent (False), or holds the value with this `etag`."""
+    """Go on only if `key` is present (True), absent (False), or holds a value with this `etag`, or one of these."""
 
     key: bytes
-    state: bool | str
+    state: bool | str | tuple[str, ...]
 
 
 class ExpectLease(NamedTuple):

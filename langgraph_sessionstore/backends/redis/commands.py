@@ -277,7 +277,9 @@ def _words(op: Op) -> Command:
         case Expire(at, ttl):
             return ("E", _optional(at), _optional(ttl))
         case Expect(key, state):
-            return ("Q", key, *(("e", state) if isinstance(state, str) else ("p" if state else "a", "")))
+            if isinstance(state, bool):
+                return ("Q", key, "p" if state else "a", "")
+            return ("Q", key, "e", state if isinstance(state, str) else ",".join(state))
         case ExpectLease(token):
             return ("L", token)
         case ExpectEmpty(lo, hi):

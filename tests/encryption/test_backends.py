@@ -1,0 +1,68 @@
+"""An encrypted backend keeps the contract of the one that it stands on."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+from support.servers import RedisCluster, RedisServer
+
+from langgraph_sessionstore import Backend, keys, open_backend
+from langgraph_sessionstore.backends.encrypted import EncryptedBackend
+from langgraph_sessionstore.backends.memory import MemoryBackend
+from langgraph_sessionstore.ops import Add, Append, Put
+from langgraph_sessionstore.testing import BackendContract
+from langgraph_sessionstore.testing.worker import Storage, Worker
+
+KEY = b"0123456789abcdef" * 2
+COUNTED = [b"a", b"m", *(keys.encode(*name) for name in (("log",), ("other",), ("a",), ("b",), ("a", 1, "part")))]
+"""Where the tests of the contract append; sums elsewhere are encrypted."""
+
+
+def encrypted(inner: Backend) -> Backend:
+    return EncryptedBackend(inner, KEY, counted=COUNTED)
+
+
+class Encrypted(BackendContract):
+    """The contract, but for appending where it was not said that the storage counts."""
+
+    def test_append_needs_a_counter_of_records(self, worker: Worker, name: bytes) -> None:
+        worker.do(name, Add(b"n", -1))
+        with pytest.raises(ValueError, match="nothing can be appended"):
+            worker.do(name, Put(b"k", b"1"), Append(b"n", b"x"))
+        assert worker.rows(name) == {b"n": b"-1"}
+
+
+class TestMemory(Encrypted):
+    @pytest.fixture
+    def storage(self) -> Storage:
+        only = encrypted(MemoryBackend())
+        return lambda: only
+
+
+class TestMemoryThatCounts(BackendContract):
+    """With the sums counted by the storage, as they are without encryption."""
+
+    @pytest.fixture
+    def storage(self) -> Storage:
+        only = EncryptedBackend(MemoryBackend(), KEY, counted=[*COUNTED, b"n", b"sum"])
+        return lambda: only
+
+
+class TestFilesystem(Encrypted):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Storage:
+        return lambda: encrypted(open_backend(tmp_path / "store"))
+
+
+class TestRedis(Encrypted):
+    @pytest.fixture
+    def storage(self, redis7: RedisServer) -> Storage:
+        prefix = f"encrypted-{uuid.uuid4()}"
+        return lambda: encrypted(open_backend(redis7.url, prefix=prefix))
+
+
+class TestCluster(Encrypted):
+    @pytest.fixture
+    def storage(self, cluster: RedisCluster) -> Storage:
+        prefix = f"encrypted-{uuid.uuid4()}"
+        return lambda: encrypted(open_backend(cluster.url, prefix=prefix))
