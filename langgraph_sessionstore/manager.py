@@ -20,6 +20,7 @@ from .adapters.data import SessionData
 from .adapters.standing import opened
 from .adapters.store import SessionStore
 from .backends.base import Backend
+from .backends.keyring import Encryption
 from .drive import arun, run
 from .errors import ConfigurationError, SessionExists
 from .many import ManySessions
@@ -115,12 +116,14 @@ class SessionManager(ManySessions):
         strict: bool | None = None,
         share: bool = True,
         cache_bytes: int = CACHE_BYTES,
+        encryption: Encryption | None = None,
         **options: Any,
     ) -> SessionManager:
-        """Open the backend that a URL names (see `open_backend` for URLs and options), and stand on it."""
+        """Open the backend that a URL names (see `open_backend` for URLs, encryption and options), and stand on it."""
         own: Any = {"ttl": ttl, "sliding": sliding, "undo": undo, "prices": prices, "channel": channel}
         own |= {"index": index, "store_ttl": store_ttl}
         own |= {"tombstone": tombstone, "serde": serde, "allow": allow, "strict": strict, "share": share}
+        options["encryption"] = encryption
         return opened(lambda backend: cls(backend, cache_bytes=cache_bytes, **own), url, options)
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from ..backends.base import Backend
 from ..drive import arun, run
-from ..errors import BackendClosed, BackendError, ConfigurationError
+from ..errors import BackendClosed, BackendError, ConfigurationError, DataError, WrongKey
 from ..plans import caching
 from ..plans.shelves import Shelves
 from .standing import OnBackend, opened, serializer_of
@@ -100,9 +100,9 @@ class SessionCache(OnBackend, BaseCache[ValueT]):
 def _unharmed(what: str) -> Iterator[None]:
     try:
         yield
-    except BackendClosed:
+    except (BackendClosed, WrongKey):
         raise
-    except BackendError as exc:
+    except (BackendError, DataError) as exc:
         _LOG.warning("the cache cannot be %s: %s", what, exc)
 
 

@@ -15,12 +15,13 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import TypeAlias
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, MissingExtra
 
 VARIABLE = "SESSIONSTORE_ENCRYPTION_KEYS"
 """The environment variable that `Keyring.from_environment` reads."""
 SIZE = 32
 NAME = 4  # bytes by which a sealed value says which key it was sealed with
+MISSING = 'encryption needs the package "cryptography": python -m pip install "langgraph-sessionstore[encryption]"'
 _COST = 1 << 17  # scrypt: about 128 MB and some tenths of a second for each try
 _HELP = (
     f"a key is {SIZE} random bytes (`Keyring.new_key()` makes one), or the same as base64 or hexadecimal text. "
@@ -96,8 +97,10 @@ def derived(password: str, salt: bytes) -> bytes:
         raise ConfigurationError("a password is text, and not empty")
     if not isinstance(salt, bytes) or len(salt) < 16:
         raise ConfigurationError("a salt is at least 16 random bytes: os.urandom(16), made once and kept")
-    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
+    try:
+        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+    except ModuleNotFoundError as exc:
+        raise MissingExtra(MISSING) from exc
     raw = password.encode("utf-8", "surrogatepass")
     return Scrypt(salt=salt, length=SIZE, n=_COST, r=8, p=1).derive(raw)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.encryption import wrapped
 from support.savers import BACKENDS, Saver
 
 from langgraph_sessionstore import Backend, open_backend
@@ -26,13 +27,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 def storage(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Backend]]:
     """Opens the storage; called again, it is another worker on the same storage. All are closed at the end."""
     made: list[Backend] = []
-    memory = MemoryBackend()
+    memory = wrapped(MemoryBackend())
 
     def make() -> Backend:
         if kind == "memory":
             return memory
         url = f"file:{tmp_path}/sessions" if kind == "file" else request.getfixturevalue(kind).url
-        made.append(open_backend(url))
+        made.append(wrapped(open_backend(url)))
         return made[-1]
 
     yield make

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support import raw
+from support.encryption import unsealed, unwrapped, wrapped
 from support.graphs import NO_CONTEXT
 from support.lifetimes import Clock, Look
 from support.meanings import Stores, index
@@ -34,16 +35,16 @@ def kind(request: pytest.FixtureRequest) -> str:
 def storage(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Backend]]:
     """Opens a storage that nobody else uses; called again, it is another worker on the same one."""
     made: list[Backend] = []
-    memory = MemoryBackend()
+    memory = wrapped(MemoryBackend())
     prefix = f"test-{uuid.uuid4()}"
 
     def make() -> Backend:
         if kind == "memory":
             return memory
         if kind == "file":
-            made.append(open_backend(tmp_path / "sessions"))
+            made.append(wrapped(open_backend(tmp_path / "sessions")))
         else:
-            made.append(open_backend(request.getfixturevalue(kind).url, prefix=prefix))
+            made.append(wrapped(open_backend(request.getfixturevalue(kind).url, prefix=prefix)))
         return made[-1]
 
     yield make
@@ -72,7 +73,7 @@ def manager_on(storage: Callable[[], Backend], form: Form) -> Iterator[Callable[
     yield make
     if form.loop is not None:
         for manager in made:
-            if not isinstance(manager.backend, MemoryBackend):
+            if not isinstance(unwrapped(manager.backend), MemoryBackend):
                 form.do(manager.backend, "close")
 
 
@@ -92,14 +93,14 @@ def session(manager: SessionManager, form: Form) -> Session:
 @pytest.fixture
 def look(kind: str, storage: Callable[[], Backend], request: pytest.FixtureRequest, tmp_path: Path) -> Look:
     """Everything that lies in the storage."""
-    backend: Any = storage()
+    backend: Any = unwrapped(storage())
     if kind == "memory":
-        return lambda: raw.of_memory(backend)
+        return lambda: unsealed(raw.of_memory(backend))
     if kind == "file":
-        return lambda: raw.of_directory(tmp_path / "sessions")
+        return lambda: unsealed(raw.of_directory(tmp_path / "sessions"))
     server = request.getfixturevalue(kind)
     urls = [f"redis://{node.host}:{node.port}" for node in server.nodes] if kind == "cluster" else [server.url]
-    return lambda: raw.of_redis(urls, backend._prefix)
+    return lambda: unsealed(raw.of_redis(urls, backend._prefix))
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def backend(storage: Callable[[], Backend], form: Form) -> Iterator[Backend]:
     """What the stores of a test stand on."""
     backend = storage()
     yield backend
-    if form.loop is not None and not isinstance(backend, MemoryBackend):
+    if form.loop is not None and not isinstance(unwrapped(backend), MemoryBackend):
         form.do(backend, "close")
 
 

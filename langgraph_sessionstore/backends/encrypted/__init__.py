@@ -196,7 +196,8 @@ class EncryptedBackend(Backend):
         with self._lock:
             if call.source is not None:
                 self._lineages.pop(call.partition, None)
-            for key, counter in translation.counters.items():
+            others = dict.fromkeys(self._counted, NONE) if begins(call) else {}
+            for key, counter in {**others, **translation.counters}.items():
                 self._counters[call.partition, key] = counter
                 self._counters.move_to_end((call.partition, key))
             while len(self._counters) > _KNOWN:

@@ -27,7 +27,7 @@ from ...codec import ENCRYPTED
 from ...errors import CorruptData, MissingExtra, Tampered, Unencrypted, UnsupportedFormat, WrongKey
 from ...forks import Lock
 from ...ops import Row, etag, named, split_links, split_name
-from ..keyring import NAME, Keyring
+from ..keyring import MISSING, NAME, Keyring
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,6 +36,8 @@ FORMAT = b"\x01"
 LINEAGE = 16
 _NONCE, _TAG, _ETAG = 12, 16, 16  # bytes
 _HEAD = 1 + NAME + LINEAGE
+OVERHEAD = 1 + _ETAG + _HEAD + _NONCE + _TAG
+"""Bytes that a sealed value has more than the plain one."""
 _CIPHERS = 4096  # partitions whose AES key is kept at hand
 
 
@@ -58,10 +60,7 @@ class Seals:
             from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ModuleNotFoundError as exc:
-            raise MissingExtra(
-                'encryption needs the package "cryptography": '
-                'python -m pip install "langgraph-sessionstore[encryption]"'
-            ) from exc
+            raise MissingExtra(MISSING) from exc
         self._aes, self._invalid = AESGCM, InvalidTag
         self.plaintext = keyring.plaintext
         self._secrets = keyring.secrets
@@ -98,14 +97,16 @@ class Seals:
         head, nonce, content = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :]
         if not tag or len(content) < _TAG:
             raise _tampered(partition, key)
-        if head[:1] != FORMAT:
+        if head[:1] < FORMAT:
+            raise _tampered(partition, key)
+        if head[:1] > FORMAT:
             raise UnsupportedFormat(
                 f"{_place(partition, key)} is encrypted in format {head[0]}: upgrade langgraph-sessionstore"
             )
         name, lineage = head[1 : 1 + NAME], head[1 + NAME :]
         if name not in self._secrets:
             raise WrongKey(
-                f"{_place(partition, key)} is encrypted with key {name.hex()}; the keyring holds "
+                f"{_place(partition, key)} is encrypted with key {name.hex()}, which is not in the keyring: it holds "
                 f"{', '.join(known.hex() for known in self.names)}"
             )
         if lineage not in lineages:
