@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from langgraph_sessionstore import Backend, SessionStoreError, keys, open_backend, run
+from langgraph_sessionstore import Backend, EncryptedBackend, SessionStoreError, keys, open_backend, run
 from langgraph_sessionstore.ops import (
     Add,
     Append,
@@ -110,10 +110,13 @@ steps = st.one_of(
 )
 
 
-@pytest.fixture(scope="module", params=["filesystem", "redis62", "redis7", "cluster"])
+@pytest.fixture(scope="module", params=["filesystem", "redis62", "redis7", "cluster", "encrypted"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     if request.param == "filesystem":
         with tempfile.TemporaryDirectory() as directory, open_backend(directory) as opened:
+            yield opened
+    elif request.param == "encrypted":
+        with EncryptedBackend(open_backend("memory:"), b"0123456789abcdef" * 2, counted=[*ROWS, COUNTERS[1]]) as opened:
             yield opened
     else:
         with open_backend(request.getfixturevalue(request.param).url) as opened:
@@ -127,7 +130,7 @@ PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces e
 @given(st.lists(steps, min_size=2, max_size=12))
 def test_every_backend_does_what_the_model_does(backend: Backend, script: list[Any]) -> None:
     home = str(uuid.uuid4())
-    names = {part: keys.encode(home, part) for part in ("p", "q", "registry")}
+    names = {part: keys.encode(home, part) for part in ("p", "q")} | {"registry": keys.registry(home)}
     other = {"p": names["q"], "q": names["p"]}
     with open_backend("memory:") as model:
         for kind, part, batch_ops, once in script:

@@ -21,6 +21,7 @@ from ..ops import (
     Range,
     Row,
     Run,
+    named,
     split_links,
     with_links,
 )
@@ -58,6 +59,12 @@ class LinkContract:
         assert worker.do(name, Range(*HEADS, limit=1, reverse=True, follow=True)) == [Linked([heads[2]], [], True)]
         assert worker.do(name, Range(*keys.below("part"), follow=True)) == [Linked(parts, [], True)]
         assert split_links(heads[0][1])[1] == b"head"
+
+    def test_links_are_found_behind_a_name(self, worker: Worker, name: bytes) -> None:
+        key, value = _head(1, Run(A, 1, 3), below=(B,))
+        worker.do(name, Put(key, named(b"0123456789abcdef", value)), *_sequence(A, 4), *_sequence(B, 1))
+        (found,) = worker.do(name, Range(*HEADS, follow=True))
+        assert found.linked == [*_records(A, 1, 2), *_records(B, 0)]
 
     def test_links_below_a_prefix_mean_what_is_longer(self, worker: Worker, name: bytes) -> None:
         rows = [(key, b"") for key in (b"p", b"p\x01", b"p\x02", b"pp", b"p\xfe", b"p\xff", b"q")]

@@ -27,6 +27,7 @@ from ..ops import (
     PutNew,
     Range,
     etag,
+    named,
 )
 from .worker import NASTY, Worker
 
@@ -132,6 +133,25 @@ class RowContract:
         assert worker.do(name, Put(b"k", b"2"), Expect(b"k", etag(b"1")), Get(b"k")) == [None, None, b"2"]
         assert worker.do(name, Put(b"new", b"1"), Expect(b"new", False)) == [None, None]
         assert worker.do(name, Expect(b"new", True), Expect(b"none", False), Expect(b"k", etag(b"2"))) == [None] * 3
+
+    def test_a_guard_takes_one_of_several_etags(self, worker: Worker, name: bytes) -> None:
+        worker.do(name, Put(b"k", b"1"))
+        holding: list[tuple[str, ...]] = [(etag(b"1"),), (etag(b"0"), etag(b"1")), (etag(b"1"), etag(b"2"))]
+        for states in holding:
+            assert worker.do(name, Expect(b"k", states), Put(b"l", b"x")) == [None, None]
+        failing: list[tuple[str, ...]] = [(), (etag(b"2"),), (etag(b"2"), etag(b"3")), ("",)]
+        for states in failing:
+            assert worker.do(name, Expect(b"k", states), Put(b"l", b"y")) == Conflict(0)
+        assert worker.do(name, Expect(b"none", (etag(b""), etag(b"1")))) == Conflict(0)
+        assert worker.rows(name) == {b"k": b"1", b"l": b"x"}
+
+    def test_a_name_in_front_of_a_value_is_its_etag(self, worker: Worker, name: bytes) -> None:
+        one, two = named(b"\0" * 15 + b"\xff", b"value"), named(b"0123456789abcdef", b"value")
+        worker.do(name, Put(b"k", one), Put(b"short", one[:17]), Put(b"cut", one[:16]))
+        assert etag(one) == "00" * 15 + "ff"
+        assert worker.do(name, Expect(b"k", etag(two))) == Conflict(0)
+        fits = Expect(b"k", etag(one)), Expect(b"short", etag(one)), Expect(b"cut", etag(one[:16]))
+        assert worker.do(name, *fits, Get(b"k")) == [None, None, None, one]
 
     def test_guards_hold_for_partitions_that_do_not_exist(self, worker: Worker, name: bytes) -> None:
         assert worker.do(name, Expect(keys.INCARNATION, True), Put(b"k", b"1")) == Conflict(0)
