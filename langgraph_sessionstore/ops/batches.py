@@ -106,6 +106,11 @@ class Call(NamedTuple):
     batch: Batch
     source: bytes | None = None
 
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything when it is applied."""
+        return self.batch.writes or self.source is not None
+
 
 class Calls(NamedTuple):
     """A plan's request: several calls in one trip, each atomic by itself.

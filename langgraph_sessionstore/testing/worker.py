@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..backends.base import Answer, Backend, settle
+from ..backends.base import Answer, Backend, settle, vouch
 from ..drive import arun, run
+from ..errors import NotReplicated
 from ..ops import (
     Batch,
     Call,
@@ -44,7 +45,8 @@ class Worker:
     def execute(self, *calls: Call, ordered: bool = False) -> list[Outcome]:
         """Do calls in one trip; the first error is raised."""
         self.touched.update(call.partition for call in calls)
-        return settle(calls, self.answers(*calls, ordered=ordered))
+        doubts: list[NotReplicated] = []
+        return vouch(settle(calls, self.answers(*calls, ordered=ordered), doubts), doubts)
 
     def answers(self, *calls: Call, ordered: bool = False) -> list[Answer]:
         """Do calls in one trip; errors among the answers."""
