@@ -25,7 +25,7 @@ def run(backend: Backend, plan: Plan[T]) -> T:
         request = next(plan)
         while True:
             try:
-                outcomes = settle(request.calls, backend.execute(request.calls, ordered=request.ordered), doubts)
+                outcomes = settle(request, backend.execute(request.calls, ordered=request.ordered), doubts)
             except BaseException as exc:
                 request = plan.throw(exc)
             else:
@@ -43,7 +43,7 @@ async def arun(backend: Backend, plan: Plan[T]) -> T:
         while True:
             try:
                 answers = await backend.aexecute(request.calls, ordered=request.ordered)
-                outcomes = settle(request.calls, answers, doubts)
+                outcomes = settle(request, answers, doubts)
             except BaseException as exc:
                 request = plan.throw(exc)
             else:

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, TypeVar
 
 from ..errors import BackendUnavailable, NotReplicated, OutcomeUnknown, SessionStoreError
-from ..ops import Add, Append, Call, Conflict, Outcome
+from ..ops import Add, Append, Call, Calls, Conflict, Outcome
 
 Answer: TypeAlias = Outcome | SessionStoreError
 BackendT = TypeVar("BackendT", bound="Backend")
@@ -80,20 +80,20 @@ def not_tried(ordered: bool, answers: Sequence[Answer]) -> Answer | None:
     return None
 
 
-def settle(calls: Sequence[Call], answers: Sequence[Answer], doubts: list[NotReplicated]) -> list[Outcome]:
+def settle(request: Calls, answers: Sequence[Answer], doubts: list[NotReplicated]) -> list[Outcome]:
     """The outcomes; or an error that is true of all calls together, with the single answers at `.answers`.
 
     One call that failed leaves no trace, but others beside it may have been applied: that is `OutcomeUnknown`. One that
     is `NotReplicated` was applied: its outcome counts, and it is added to the `doubts`.
     """
-    doubts += [answer for answer in answers if isinstance(answer, NotReplicated)]
+    doubts += [answer for answer in answers if isinstance(answer, NotReplicated) and not request.casual]
     settled: list[Answer] = [answer.result if isinstance(answer, NotReplicated) else answer for answer in answers]
     first = next((answer for answer in settled if isinstance(answer, SessionStoreError)), None)
     if first is None:
         return [answer for answer in settled if not isinstance(answer, SessionStoreError)]
     traces = [
         isinstance(answer, OutcomeUnknown) or (isinstance(answer, list) and call.writes)
-        for call, answer in zip(calls, settled, strict=True)
+        for call, answer in zip(request.calls, settled, strict=True)
     ]
     if len(settled) > 1 and any(traces) and not isinstance(first, OutcomeUnknown):
         error = OutcomeUnknown(

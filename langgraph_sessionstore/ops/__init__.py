@@ -5,7 +5,7 @@ batches      operations applied as a whole; calls; plans
 links        keys that a value leads to, in front of it; a following range brings their rows along
 """
 
-from .batches import Batch, Call, Calls, Outcome, Plan, call, etag, must, must_all
+from .batches import Batch, Call, Calls, Outcome, Plan, call, casual, etag, must, must_all, through
 from .links import Links, Run, split_links, with_links
 from .operations import (
     COUNTER_LIMIT,
@@ -81,9 +81,11 @@ __all__ = [
     "Tally",
     "Touch",
     "call",
+    "casual",
     "etag",
     "must",
     "must_all",
     "split_links",
+    "through",
     "with_links",
 ]

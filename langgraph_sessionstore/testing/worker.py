@@ -13,6 +13,7 @@ from ..errors import NotReplicated
 from ..ops import (
     Batch,
     Call,
+    Calls,
     Op,
     Outcome,
     Plan,
@@ -46,7 +47,7 @@ class Worker:
         """Do calls in one trip; the first error is raised."""
         self.touched.update(call.partition for call in calls)
         doubts: list[NotReplicated] = []
-        return vouch(settle(calls, self.answers(*calls, ordered=ordered), doubts), doubts)
+        return vouch(settle(Calls(calls, ordered), self.answers(*calls, ordered=ordered), doubts), doubts)
 
     def answers(self, *calls: Call, ordered: bool = False) -> list[Answer]:
         """Do calls in one trip; errors among the answers."""

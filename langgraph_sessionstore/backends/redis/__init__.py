@@ -10,7 +10,7 @@ Rule: one partition is one sorted set, so a session is one key of one slot. No m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -40,7 +40,7 @@ _OPTIONS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "wait_replicas": (_whole, 0),
     "wait_timeout": (float, 1.0),
 }
-"""The options of a URL: how each is read, and what it is unless given."""
+"""The options: how each is read, and what it is unless given."""
 
 
 class RedisBackend(Backend):
@@ -50,8 +50,8 @@ class RedisBackend(Backend):
     loop); who comes too late waits for its turn. `patience` is for how many seconds a batch is tried again while
     Redis cannot be reached, a slot moves, or a failover goes on.
 
-    With `wait_replicas`, a write returns when so many replicas of its server have confirmed it: `WAIT` behind the batch,
-    in the same trip. When they have not within `wait_timeout` seconds, it is `NotReplicated`: applied, and there.
+    With `wait_replicas`, a write returns when so many replicas of its server have confirmed it (`WAIT` behind the
+    batch, in the same trip). When they have not within `wait_timeout` seconds, it is `NotReplicated`: it was applied.
 
     A client that is given stays yours: it is used, and not closed. With a sync client alone there are no async calls,
     and the reverse. An async client belongs to one event loop; a backend made `from_url` serves any number of them.
@@ -68,8 +68,8 @@ class RedisBackend(Backend):
         wait_replicas: int = 0,
         wait_timeout: float = 1.0,
     ) -> None:
-        replicas = wait_replicas, wait_timeout
-        self._start(from_clients(client, async_client), prefix, max_connections, patience, *replicas)
+        given = prefix, max_connections, patience, wait_replicas, wait_timeout
+        self._start(from_clients(client, async_client), dict(zip(_OPTIONS, given, strict=True)))
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> RedisBackend:
@@ -81,47 +81,39 @@ class RedisBackend(Backend):
         unknown = [name for name in options if name not in _OPTIONS]
         if unknown:
             raise ConfigurationError(
-                f"unknown options {unknown} for Redis; there are: {', '.join(_OPTIONS)}. Options of redis-py stand in the "
-                "query of the URL: redis://host?socket_timeout=5"
+                f"unknown options {unknown} for Redis; there are: {', '.join(_OPTIONS)}. Options of redis-py stand in "
+                "the query of the URL: redis://host?socket_timeout=5"
             )
-        values: dict[str, Any] = {name: usual for name, (_, usual) in _OPTIONS.items()}
+        values = {name: usual for name, (_, usual) in _OPTIONS.items()}
         source = from_url(url, values)
-        values.update(options)
         backend = cls.__new__(cls)
-        try:
-            backend._start(source, **{name: _OPTIONS[name][0](value) for name, value in values.items()})
-        except (TypeError, ValueError) as exc:
-            raise ConfigurationError(f"these options for Redis cannot work: {exc}") from exc
+        backend._start(source, {**values, **options})
         return backend
 
-    def _start(
-        self,
-        source: Source,
-        prefix: str,
-        max_connections: int,
-        patience: float,
-        wait_replicas: int,
-        wait_timeout: float,
-    ) -> None:
+    def _start(self, source: Source, given: Mapping[str, Any]) -> None:
+        try:
+            prefix, most, patience, number, seconds = (read(given[name]) for name, (read, _) in _OPTIONS.items())
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"these options for Redis cannot work: {exc}") from exc
         if not prefix or any(sign in prefix for sign in "{}\0"):
             raise ConfigurationError(f"a prefix is not empty and holds no braces: {prefix!r}")
-        if max_connections < 1 or patience < 0:
+        if most < 1 or patience < 0:
             raise ConfigurationError("max_connections is at least 1, patience at least 0")
-        if wait_replicas < 0 or not 0 < wait_timeout < 1 << 31:
+        if number < 0 or not 0 < seconds < 1 << 31:
             raise ConfigurationError("wait_replicas is at least 0, wait_timeout a number of seconds above 0")
-        if wait_replicas and source.timeout and wait_timeout >= source.timeout:
+        if number and source.timeout and seconds >= source.timeout:
             raise ConfigurationError(
-                f"wait_timeout, {wait_timeout:g} s, has to be shorter than redis-py's socket_timeout, "
-                f"{source.timeout:g} s, which would end the connection first: make one of them shorter or longer"
+                f"wait_timeout, {seconds:g} s, has to be shorter than redis-py's socket_timeout, {source.timeout:g} s, "
+                "which would end the connection first: change one of them"
             )
         self._source = source
         self._prefix = prefix
-        self._most = max_connections
+        self._most = most
         self._patience = patience
-        self._replicas = Replicas(wait_replicas, wait_timeout) if wait_replicas else None
+        self._replicas = Replicas(number, seconds) if number else None
         self._closed = False
         self._topology = Topology(source.seeds)
-        self._sync = SyncWire(source.sync_pool, max_connections) if source.sync_pool else None
+        self._sync = SyncWire(source.sync_pool, most) if source.sync_pool else None
         self._lock = Lock()
         self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
 
