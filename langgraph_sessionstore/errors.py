@@ -165,8 +165,8 @@ class NotReplicated(BackendError):
     """All was done and is there, but too few replicas have confirmed it in time (`wait_replicas`).
 
     So it may be lost when the master is, as everything may be without that option. `result` is what the call would have
-    returned: go on with it. To do the same again would do it twice. Only a batch with an `op_id`, and a turn that is said
-    again on the same conversation, are not done twice, and wait for the replicas once more.
+    returned: go on with it. To do the same again would do it twice. Only a batch with an `op_id`, and a turn that is
+    said again on the same conversation, are not done twice, and wait for the replicas once more.
     """
 
     result: Any = None
