@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 from support.sittings import Form
 from support.speakers import Speaker, listen, untimed
+from typing_extensions import TypedDict
 
 from langgraph_sessionstore import (
     Backend,
@@ -27,6 +29,12 @@ from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 pytestmark = pytest.mark.parametrize("kind", ["memory"], indirect=True)
 ALL = dict.fromkeys(range(1, 10_000), Fault.UNCONFIRMED)
+
+
+class State(TypedDict):
+    """Of a graph."""
+
+    a: int
 
 
 class Reply(BaseModel):
@@ -211,3 +219,20 @@ def test_items_in_doubt_are_there(doubtful: SessionManager, faulty: FaultyBacken
     doubt(form, store, "put", ("notes",), "one", {"text": "hi"})
     assert form.do(store, "get", ("notes",), "one").value == {"text": "hi"}
     assert [item.key for item in form.do(store, "search", ("notes",))] == ["one"]
+
+
+def test_a_graph_goes_on_from_a_checkpoint_in_doubt(doubtful: SessionManager, faulty: FaultyBackend) -> None:
+    """The run ends, as whoever has started it has to hear of it; what it has stored is stored."""
+    done: list[str] = []
+    builder = StateGraph(State)
+    for name in ("first", "second"):
+        builder.add_node(name, lambda _, name=name: done.append(name))
+    builder.add_edge(START, "first").add_edge("first", "second")
+    graph = builder.compile(checkpointer=doubtful.checkpointer)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(NotReplicated):
+        graph.invoke({"a": 1}, config, durability="sync")
+    faulty.faults.clear()
+    graph.invoke(None, config, durability="sync")
+    assert done == ["first", "second"]
+    assert not graph.get_state(config).next

@@ -43,9 +43,11 @@ class Pair(Startable):
         found = re.search(r"cmdstat_wait:calls=(\d+)", self.master.ask("INFO", "commandstats"))
         return int(found[1]) if found else 0
 
-    def offset(self) -> int:
-        """How far the master's stream to its replicas has come."""
-        return int(self.master.ask("ROLE")[1])
+    def changes(self) -> int:
+        """How many times the master has changed something, which its replicas hear of."""
+        found = re.search(r"rdb_changes_since_last_save:(\d+)", self.master.ask("INFO", "persistence"))
+        assert found
+        return int(found[1])
 
 
 def doubted(answers: Sequence[Answer]) -> list[Any]:
