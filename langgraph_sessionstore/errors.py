@@ -29,10 +29,11 @@
         |-- BackendFull                     no space left; nothing was applied
         |-- ForeignStorage                  the place holds something that is not ours; left as it is
         |-- DamagedStorage                  ours, but no longer readable; left as it is
-        `-- OutcomeUnknown                  the call may or may not have been applied
+        |-- OutcomeUnknown                  the call may or may not have been applied
+        `-- NotReplicated                   the call was applied, but too few replicas have confirmed it
 
-The rule: a call that failed with anything but `OutcomeUnknown` left no trace. (`Interrupted` is no failure: what was
-done until then is stored.)
+The rule: a call that failed with anything but `OutcomeUnknown` or `NotReplicated` left no trace. (`Interrupted` is no
+failure: what was done until then is stored.)
 """
 
 from __future__ import annotations
@@ -173,3 +174,20 @@ class OutcomeUnknown(BackendError):
 
     Read what is there before doing it again, or repeat a batch that carries an `op_id`.
     """
+
+
+class NotReplicated(BackendError):
+    """All was done and is there, but too few replicas have confirmed it in time (`wait_replicas`).
+
+    So it may be lost when the master is, as everything may be without that option. `result` is what the call would have
+    returned: go on with it. To do the same again would do it twice. Only a batch with an `op_id`, and a turn that is
+    said again on the same conversation, are not done twice, and wait for the replicas once more.
+    """
+
+    result: Any = None
+
+    def of(self, result: Any) -> NotReplicated:
+        """The same of another result."""
+        error = type(self)(*self.args)
+        error.result, error.__cause__ = result, self
+        return error

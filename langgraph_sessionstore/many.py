@@ -104,23 +104,13 @@ class ManySessions(OnBackend):
         self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
     ) -> int:
         """Delete the sessions with this metadata, or not used since then (or for so long), or both; how many."""
-        deleted, cursor, before = 0, b"", self._before(filter, older_than)
-        while True:
-            count, cursor = run(self.backend, self._delete_page(filter or {}, before, cursor))
-            deleted += count
-            if not cursor:
-                return deleted
+        return run(self.backend, self._delete_all(filter or {}, self._before(filter, older_than)))
 
     async def adelete_sessions(
         self, *, filter: Mapping[str, Any] | None = None, older_than: Duration | datetime | None = None
     ) -> int:
         """The async form of `delete_sessions`."""
-        deleted, cursor, before = 0, b"", self._before(filter, older_than)
-        while True:
-            count, cursor = await arun(self.backend, self._delete_page(filter or {}, before, cursor))
-            deleted += count
-            if not cursor:
-                return deleted
+        return await arun(self.backend, self._delete_all(filter or {}, self._before(filter, older_than)))
 
     # -- plans
 
@@ -162,15 +152,18 @@ class ManySessions(OnBackend):
             return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(milliseconds=1))
         return now() - as_milliseconds(older_than, "older_than")
 
-    def _delete_page(self, filter: Mapping[str, Any], before: int | None, cursor: bytes) -> Plan[tuple[int, bytes]]:
-        tools = self._common.checkpointer.tools()
-        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
-        chosen = [
-            each for each, active in zip(page.found, page.actives, strict=True) if before is None or active <= before
-        ]
-        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays, before is not None)
-        done = before is not None and any(active > before for active in page.actives)
-        return deleted, b"" if done else page.cursor
+    def _delete_all(self, filter: Mapping[str, Any], before: int | None) -> Plan[int]:
+        tools, deleted, cursor = self._common.checkpointer.tools(), 0, b""
+        while True:
+            page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
+            old = [before is None or active <= before for active in page.actives]
+            chosen = [each for each, goes in zip(page.found, old, strict=True) if goes]
+            deleted += yield from sessions.delete_many(
+                self._common.chance, chosen, self._common.stays, before is not None
+            )
+            cursor = page.cursor
+            if not cursor or not all(old):  # those behind were used later still
+                return deleted
 
 
 def _position(cursor: str | None, by: str) -> bytes:

@@ -6,8 +6,16 @@ from typing import Any
 
 import pytest
 
-from langgraph_sessionstore import BackendUnavailable, ConflictError, OutcomeUnknown, arun, open_backend, run
-from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Expect, Get, Plan, Put, call, must
+from langgraph_sessionstore import (
+    BackendUnavailable,
+    ConflictError,
+    NotReplicated,
+    OutcomeUnknown,
+    arun,
+    open_backend,
+    run,
+)
+from langgraph_sessionstore.ops import Add, Batch, Call, Calls, Conflict, Expect, Get, Plan, Put, call, casual, must
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 NAME = b"$p\x01"
@@ -119,6 +127,38 @@ def test_an_error_beside_an_applied_call_is_not_taken_for_nothing(drive: Drive, 
     ]  # fmt: skip
     with pytest.raises(BackendUnavailable):
         drive(faulty(_1=Fault.FAIL, _2=Fault.FAIL, _3=Fault.FAIL), plan())
+
+
+@both
+def test_a_plan_goes_on_with_what_is_not_confirmed_and_its_end_says_so(drive: Drive) -> None:
+    def plan(ordered: bool = False) -> Plan[Any]:
+        first = yield from call(NAME, Add(b"n", 1))
+        calls = [Call(NAME, Batch(Add(b"n", 1))), Call(b"$q\x01", Batch(), source=NAME), Call(NAME, Batch(Get(b"n")))]
+        return first, (yield Calls(calls, ordered))
+
+    doubts = dict.fromkeys(range(1, 9), Fault.UNCONFIRMED)
+    backend = FaultyBackend(open_backend("memory:"), doubts)
+    with pytest.raises(NotReplicated, match="no replica has confirmed it") as caught:
+        drive(backend, plan())
+    assert caught.value.result == ([1], [[2], [], [b"2"]])
+    with pytest.raises(NotReplicated) as caught:
+        drive(backend, plan(ordered=True))
+    assert caught.value.result == ([3], [[4], [], [b"4"]])
+    backend.faults = {9: Fault.UNCONFIRMED, 10: Fault.UNCONFIRMED, 11: Fault.FAIL}
+    with pytest.raises(OutcomeUnknown, match="1 of 3 calls were or may have been applied") as failed:
+        drive(backend, plan())
+    assert failed.value.answers is not None
+    assert failed.value.answers[0] == [6]  # what is in doubt was applied, and counts as that
+
+
+@both
+def test_what_needs_no_confirmation(drive: Drive) -> None:
+    backend = FaultyBackend(open_backend("memory:"), dict.fromkeys(range(1, 9), Fault.UNCONFIRMED))
+    assert drive(backend, call(NAME, Expect(b"k", True), Put(b"k", b"1"))) == Conflict(0)
+    assert drive(backend, call(NAME, Get(b"k"))) == [None]
+    assert drive(backend, casual(must(NAME, Add(b"n", 1)))) == [1]
+    with pytest.raises(ConflictError):
+        drive(backend, casual(must(NAME, Expect(b"k", True))))
 
 
 @both

@@ -164,9 +164,7 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint; the checkpoint that the config names is its parent."""
-        target = Target(config)
-        run(self.backend, self._put(target, config, checkpoint, metadata, new_versions))
-        return target.echo(reading.config_of(target.thread_id, target.ns, checkpoint["id"]))
+        return run(self.backend, self._put(Target(config), config, checkpoint, metadata, new_versions))
 
     async def aput(
         self,
@@ -176,9 +174,7 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """The async form of `put`."""
-        target = Target(config)
-        await arun(self.backend, self._put(target, config, checkpoint, metadata, new_versions))
-        return target.echo(reading.config_of(target.thread_id, target.ns, checkpoint["id"]))
+        return await arun(self.backend, self._put(Target(config), config, checkpoint, metadata, new_versions))
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -223,13 +219,11 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Keep of each namespace the newest checkpoint and what it needs ("keep_latest"), or nothing ("delete")."""
-        for plan in self._prune(thread_ids, strategy):
-            run(self.backend, plan)
+        run(self.backend, self._prune(thread_ids, strategy))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """The async form of `prune`."""
-        for plan in self._prune(thread_ids, strategy):
-            await arun(self.backend, plan)
+        await arun(self.backend, self._prune(thread_ids, strategy))
 
     def check(self, thread_id: str) -> Sequence[Problem]:
         """What is not as it should be in the stored form of a thread. Reads all of it; changes nothing."""
@@ -296,9 +290,10 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> Plan[bool]:
+    ) -> Plan[RunnableConfig]:
         given, entry = self.entering(target, config, checkpoint, metadata, new_versions)
-        return writing.put(self.tools(), given, entry)
+        yield from writing.put(self.tools(), given, entry)
+        return target.echo(reading.config_of(target.thread_id, target.ns, checkpoint["id"]))
 
     def entering(
         self,
@@ -349,16 +344,16 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         own: list[Op] = [Delete(BORN)]  # a thread, and not a session that somebody has made
         yield from pruning.copy(self.tools(), keys.session(source), target, self.writer.life, own, os.urandom(16))
 
-    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Iterator[Plan[None]]:
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
             raise ConfigurationError(f"no strategy {strategy!r} for prune: there are 'keep_latest' and 'delete'")
         if isinstance(thread_ids, str):
             raise ConfigurationError("prune takes a list of thread ids, not one")
         for thread in map(thread_name, thread_ids):
             if strategy == "delete":
-                yield pruning.delete_thread(self.tools(), thread)
+                yield from pruning.delete_thread(self.tools(), thread)
             else:
-                yield pruning.keep_latest(self.tools(), thread)
+                yield from pruning.keep_latest(self.tools(), thread)
 
 
 def writes_of(

@@ -27,7 +27,7 @@ from langgraph.store.base import (
 )
 
 from ..errors import BackendError, ConfigurationError
-from ..ops import Plan
+from ..ops import Plan, casual
 from ..plans import filters, finding, items
 from ..plans.items import TEXTS, VECTORS, Address, Hit, Namespace, Stored, located, place_of
 from ..plans.keeping import Change, Scribe, write
@@ -224,7 +224,7 @@ def conditions_of(op: ListNamespacesOp, labels: Callable[[Any], Namespace], base
 def _live_on(used: Sequence[Stored], now: int) -> Plan[None]:
     """Let items that were read live on. They were read, whatever comes of it."""
     try:
-        yield from items.use(used, now)
+        yield from casual(items.use(used, now))
     except BackendError as exc:
         _LOG.warning("items were read, and this use does not let them live longer: %s", exc)
 

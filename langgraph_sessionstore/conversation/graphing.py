@@ -195,6 +195,10 @@ class GraphTurn(Turn):
         self.answer, self.value, self.interrupts = before.answer, before.value, before.interrupts
         return found.latest.record.id == before.ended
 
+    def result(self) -> Any:
+        """A graph that waits has no answer yet."""
+        return super().result() if self.interrupts is None else None
+
     def _end(self) -> None:
         """The end of a turn that is stored: an answer, or a question."""
         if self.interrupts is not None:

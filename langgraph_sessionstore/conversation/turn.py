@@ -23,7 +23,7 @@ from langchain_core.runnables.config import merge_configs
 from pydantic import BaseModel
 
 from ..adapters.usage_handler import UsageHandler
-from ..errors import ConfigurationError, OutcomeUnknown, SessionStoreError
+from ..errors import ConfigurationError, NotReplicated, OutcomeUnknown, SessionStoreError
 from ..ops import Plan
 from ..plans import accounts, editing
 from ..plans.accounts import Call
@@ -139,6 +139,8 @@ class Turn(ABC):
         if self.spending.calls:
             try:
                 yield Do(accounts.record(self.session._desk, self.spending.calls))
+            except NotReplicated as doubt:
+                _LOG.warning("the usage of a turn of session %r was recorded, but %s", self.session.id, doubt)
             except SessionStoreError as lost:
                 _LOG.warning("the usage of a turn of session %r was not recorded: %s", self.session.id, lost)
 
@@ -156,17 +158,25 @@ class Turn(ABC):
             try:
                 yield Do(store(calls, op_id))
                 return
+            except NotReplicated as unsure:
+                self.conversation.open = Open(self, op_id, calls)  # given again, it is there, and waits for replicas
+                raise unsure.of(self.result()) from None
             except BaseException as exc:
                 if isinstance(exc, SessionStoreError) and not isinstance(exc, OutcomeUnknown):
                     self.spending.calls = calls  # nothing was stored
                     raise
                 self.conversation.open = Open(self, op_id, calls)  # no answer came, or nobody has waited for it
+                doubt: NotReplicated | None = None
                 try:
                     stored = yield Do(editing.forgo(self.session._desk, op_id), patience=_PATIENCE)
+                except NotReplicated as unsure:
+                    stored, doubt = unsure.result, unsure
                 except SessionStoreError:
                     raise exc from None  # which says more
                 if stored and not isinstance(exc, OutcomeUnknown):
                     raise  # given again, it is there already
+                if stored and doubt is not None:
+                    raise doubt.of(self.result()) from exc
                 self.conversation.open = None
                 if stored:
                     return
@@ -200,7 +210,12 @@ class Turn(ABC):
     def forgo(self) -> Script[None]:
         """See to it that an earlier try, if it was not stored, never will be."""
         if self.earlier is not None:
-            stored = yield Do(editing.forgo(self.session._desk, self.earlier.op_id))
+            try:
+                stored = yield Do(editing.forgo(self.session._desk, self.earlier.op_id))
+            except NotReplicated as doubt:
+                stored = doubt.result
+                if stored:
+                    raise doubt.of(self.earlier.turn.result()) from None
             if not stored:
                 self.spending.calls = [*self.earlier.calls, *self.spending.calls]
                 self.earlier = self.earlier._replace(calls=[])
@@ -224,6 +239,10 @@ class Turn(ABC):
         chunk = as_chunk(self.answer)
         if chunk is not None:
             yield Say(chunk)
+
+    def result(self) -> Any:
+        """What whoever has asked for the turn gets."""
+        return self.answer if self.schema is None else self.value
 
     def found(self, answer: AIMessage) -> None:
         """Take an answer that is stored already."""

@@ -5,7 +5,7 @@ batches      operations applied as a whole; calls; plans
 links        what the storage can read of a value: keys that it leads to, and a name
 """
 
-from .batches import Batch, Call, Calls, Outcome, Plan, call, must, must_all
+from .batches import Batch, Call, Calls, Outcome, Plan, call, casual, must, must_all, through
 from .links import Links, Run, etag, named, split_links, split_name, with_links
 from .operations import (
     COUNTER_LIMIT,
@@ -81,11 +81,13 @@ __all__ = [
     "Tally",
     "Touch",
     "call",
+    "casual",
     "etag",
     "must",
     "must_all",
     "named",
     "split_links",
     "split_name",
+    "through",
     "with_links",
 ]

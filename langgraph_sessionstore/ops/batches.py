@@ -11,6 +11,7 @@ Rule 4: what no backend could apply as a whole is refused when the batch is made
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .. import keys
@@ -105,6 +106,11 @@ class Call(NamedTuple):
     batch: Batch
     source: bytes | None = None
 
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything when it is applied."""
+        return self.batch.writes or self.source is not None
+
 
 class Calls(NamedTuple):
     """A plan's request: several calls in one trip, each atomic by itself.
@@ -112,10 +118,13 @@ class Calls(NamedTuple):
     `ordered`: a call begins only when those before it were applied. After a conflict the others are not tried and
     are `Conflict(-1)`; after an error they are not tried and are `BackendUnavailable`. That costs a cluster one trip
     for each call, and the others nothing.
+
+    `casual`: what this writes may be lost without harm. Nobody has to hear that replicas have not confirmed it.
     """
 
     calls: Sequence[Call]
     ordered: bool = False
+    casual: bool = False
 
 
 Outcome: TypeAlias = list[Any] | Conflict
@@ -146,6 +155,26 @@ def must_all(calls: Sequence[Call], *, ordered: bool = False) -> Plan[list[list[
             raise ConflictError(f"somebody else changed what this relied on: {made.batch.ops[outcome.guard]!r}")
         replies.append(outcome)
     return replies
+
+
+def through(plan: Plan[T], change: Callable[[Calls], Calls]) -> Plan[T]:
+    """The same plan, with each of its requests changed."""
+    step: Callable[[], Calls] = partial(next, plan)
+    while True:
+        try:
+            request = step()
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        try:
+            step = partial(plan.send, (yield change(request)))
+        except BaseException as exc:
+            step = partial(plan.throw, exc)
+
+
+def casual(plan: Plan[T]) -> Plan[T]:
+    """The same plan, whose writes may be lost without harm; see `Calls`."""
+    return through(plan, lambda request: request._replace(casual=True))
 
 
 # -- what an operation may hold, field by field: a test, and the words for it

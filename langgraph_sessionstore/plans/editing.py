@@ -18,7 +18,7 @@ from langchain_core.messages import BaseMessage
 
 from .. import codec, keys
 from ..errors import ConfigurationError, ConflictError, CorruptData, SessionStoreError, Unstorable
-from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, call, etag, must
+from ..ops import Append, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Put, Range, call, casual, etag, must
 from . import contents, order, places, pruning, steering
 from .collecting import collect
 from .contents import Contents
@@ -127,6 +127,7 @@ def forgo(desk: Desk, op_id: bytes) -> Plan[bool]:
     try:
         yield from call(desk.partition, Expect(keys.INCARNATION, True), Delete(keys.encode("-")), op_id=op_id)
     except CorruptData:  # the id is that of another one, which has left more than a single reply
+        yield from call(desk.partition, Delete(keys.encode("-")))  # which confirms that one too, when replicas count
         return True
     return False
 
@@ -351,7 +352,7 @@ def _dead(orders: Iterable[Order], size: int) -> list[Op]:
 def _tidy(desk: Desk) -> Plan[None]:
     """Trim behind a write. That is stored whatever keeps this from being done, a lease that began since for example."""
     with suppress(SessionStoreError):
-        yield from _trim(desk)
+        yield from casual(_trim(desk))
 
 
 def _trim(desk: Desk) -> Plan[None]:

@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from .. import keys
 from ..errors import BackendError, ConfigurationError
-from ..ops import Batch, Call, Entries, Page, Plan, Row, must, must_all
+from ..ops import Batch, Call, Entries, Page, Plan, Row, casual, must, must_all
 from . import filters
 from .ending import end_of
 from .items import (
@@ -260,7 +260,7 @@ def _has_items(shelves: Shelves, place: Place, now: int) -> Plan[bool]:
         if not swept:  # so that this is not gone through again and again
             swept = True
             try:
-                yield from sweep(shelves, place, now)
+                yield from casual(sweep(shelves, place, now))
                 continue
             except BackendError as exc:
                 _LOG.warning("what has ended could not be taken away: %s", exc)

@@ -29,6 +29,7 @@ from ..ops import (
     Put,
     PutNew,
     call,
+    casual,
     etag,
     must,
     must_all,
@@ -152,8 +153,8 @@ class _Sheet:
                 batches.append(Batch(same, Delete(place.hint(old, where))))
         with suppress(BackendError):
             if batches:
-                yield Calls([Call(place.partition, batch) for batch in batches])
-            if hints and (yield from _take(place, hints, now, self._name)):
+                yield Calls([Call(place.partition, batch) for batch in batches], casual=True)
+            if hints and (yield from casual(_take(place, hints, now, self._name))):
                 (rows,) = yield from must(place.partition, place.any_item())
                 return not rows
         return False

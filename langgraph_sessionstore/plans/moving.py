@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from .. import keys
 from ..errors import CorruptData, SessionNotFound, SessionStoreError
-from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, PutNew, Range, Row, must
+from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, PutNew, Range, Row, casual, must
 from . import order, pruning, records, sessions
 from .desk import Desk
 from .details import pack_born, unpack_born, unpack_details, unpack_summary
@@ -99,7 +99,7 @@ def _check(desk: Desk, key: bytes, value: bytes) -> None:
 def drop(at: bytes) -> Plan[None]:
     """Take the place away. It would go by itself some day, so it is no matter if that fails."""
     with suppress(SessionStoreError):
-        yield from must(at, Drop())
+        yield from casual(must(at, Drop()))
 
 
 def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:

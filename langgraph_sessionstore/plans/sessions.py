@@ -43,6 +43,7 @@ from ..ops import (
     Tally,
     Touch,
     call,
+    casual,
     etag,
     must,
 )
@@ -196,9 +197,9 @@ def page(
             fitting.append(one)
             actives.append(entry.active)
             places.append(place)
-    yield from unlist(gone)
+    yield from casual(unlist(gone))
     if foreign:
-        yield from must(REGISTRY, *map(Forget, foreign))
+        yield from casual(must(REGISTRY, *map(Forget, foreign)))
     return Listed(fitting, actives, places, entries.cursor)
 
 
@@ -272,14 +273,14 @@ def delete_many(chance: Chance, chosen: Sequence[Found], stays: int, unused: boo
     return len(gone)
 
 
-# -- leases
+# -- leases: a lost one is no harm, for every write that relies on it looks whether it is there
 
 
 def take_lease(desk: Desk, token: bytes, ttl: int) -> Plan[None]:
     """Begin an exclusive turn."""
     guards = _there(desk)
     batch = Batch(*guards, Lease(token, ttl), repeatable=True)
-    (outcome,) = yield Calls([Call(desk.partition, batch)])
+    (outcome,) = yield Calls([Call(desk.partition, batch)], casual=True)
     if isinstance(outcome, Conflict):
         raise_refused(batch.ops[outcome.guard], desk.session_id, token)
         raise LeaseHeld(f"another worker has a lease on session {desk.session_id!r}")
@@ -288,7 +289,7 @@ def take_lease(desk: Desk, token: bytes, ttl: int) -> Plan[None]:
 def renew_lease(desk: Desk, token: bytes, ttl: int) -> Plan[None]:
     """Go on with it, if it is not lost."""
     batch = Batch(*_there(desk), ExpectLease(token), Lease(token, ttl), repeatable=True)
-    (outcome,) = yield Calls([Call(desk.partition, batch)])
+    (outcome,) = yield Calls([Call(desk.partition, batch)], casual=True)
     if isinstance(outcome, Conflict):
         raise_refused(batch.ops[outcome.guard], desk.session_id, token)
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from ..errors import OutcomeUnknown
-from ..ops import Calls, Plan
+from ..ops import Calls, Plan, through
 
 T = TypeVar("T")
 
@@ -25,18 +25,11 @@ class Counted:
 
     def of(self, plan: Plan[T]) -> Plan[T]:
         """The same plan, counted."""
-        step: Callable[[], Calls] = partial(next, plan)
-        while True:
-            try:
-                request = step()
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            self.trips += 1
-            try:
-                step = partial(plan.send, (yield request))
-            except Exception as exc:
-                step = partial(plan.throw, exc)
+        return through(plan, self._count)
+
+    def _count(self, request: Calls) -> Calls:
+        self.trips += 1
+        return request
 
 
 def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:
@@ -62,7 +55,9 @@ def together(plans: Iterable[Plan[Any]]) -> Plan[list[Any]]:
             steps = {}
             if asked:
                 try:
-                    outcomes = iter((yield Calls([call for request in asked.values() for call in request.calls])))
+                    calls = [call for request in asked.values() for call in request.calls]
+                    light = all(request.casual for request in asked.values())
+                    outcomes = iter((yield Calls(calls, casual=light)))
                 except Exception as exc:
                     steps = {number: partial(plans[number].throw, exc) for number in asked}
                 else:

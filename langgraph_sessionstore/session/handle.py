@@ -99,13 +99,11 @@ class Session(Messages, Operations, Costs):
 
     def fork(self, session_id: str | None = None, *, ttl: Duration | None = None) -> Session:
         """An independent session with everything that this one holds: one copy on the server."""
-        new = _new_id(session_id)
-        return Session(self._common, new, self._run(self._fork(new, ttl)))
+        return self._run(self._fork(_new_id(session_id), ttl))
 
     async def afork(self, session_id: str | None = None, *, ttl: Duration | None = None) -> Session:
         """The async form of `fork`."""
-        new = _new_id(session_id)
-        return Session(self._common, new, await self._arun(self._fork(new, ttl)))
+        return await self._arun(self._fork(_new_id(session_id), ttl))
 
     def lease(self, ttl: Duration = 30, *, wait: Duration = 0) -> Lease:
         """An exclusive turn on the session: `with session.lease(30) as turn:` (or `async with`).
@@ -194,7 +192,7 @@ class Session(Messages, Operations, Costs):
     def _delete(self) -> Plan[bool]:
         return sessions.delete(self._common.chance, self.id, self._common.stays, self._incarnation)
 
-    def _fork(self, new: str, ttl: Duration | None) -> Plan[bytes]:
+    def _fork(self, new: str, ttl: Duration | None) -> Plan[Session]:
         desk = self._desk
         if new == self.id:
             raise SessionExists(f"session {new!r} exists already: a fork needs an id of its own")
@@ -210,7 +208,7 @@ class Session(Messages, Operations, Costs):
         if made is None:
             desk.check(*(yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
             raise SessionNotFound(f"session {self.id!r} is not there, or holds nothing that could be copied")
-        return made
+        return Session(self._common, new, made)
 
 
 def _new_id(session_id: str | None) -> str:

@@ -42,7 +42,7 @@ class Line(Lease):
 
     def _hold(self, *guards: Op) -> Plan[Outcome]:
         batch = Batch(*guards, LeaseOp(self._token, self._ttl), Expire(ttl=self._ttl), repeatable=True)
-        (outcome,) = yield Calls([Call(self._place, batch)])
+        (outcome,) = yield Calls([Call(self._place, batch)], casual=True)
         return outcome
 
     def _end(self) -> Plan[None]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import ConfigurationError, ConflictError, SessionStoreError
+from ..ops import Plan
 from ..plans import editing, undoing
 from ..plans.contents import Contents
 from ..plans.drafts import Draft
@@ -85,7 +86,7 @@ class Transaction:
     def __exit__(self, kind: Any, *_: object) -> None:
         begun = self._end()
         if kind is None:
-            self._check(self._session._run(editing.commit(self._session._desk, *begun)))
+            self._session._run(self._commit(*begun))
 
     async def __aenter__(self) -> Draft:
         self._begun = await self._session._arun(editing.begin(self._desk()))
@@ -94,7 +95,7 @@ class Transaction:
     async def __aexit__(self, kind: Any, *_: object) -> None:
         begun = self._end()
         if kind is None:
-            self._check(await self._session._arun(editing.commit(self._session._desk, *begun)))
+            await self._session._arun(self._commit(*begun))
 
     def _desk(self) -> Any:
         if self._begun is not None:
@@ -107,8 +108,8 @@ class Transaction:
         begun[1].ended = True
         return begun
 
-    def _check(self, done: bool) -> None:
-        if not done:
+    def _commit(self, found: Contents, draft: Draft) -> Plan[None]:
+        if not (yield from editing.commit(self._session._desk, found, draft)):
             raise ConflictError(
                 f"session {self._session.id!r} was changed by somebody else during the transaction: nothing was stored"
             )

@@ -11,7 +11,8 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, get_buffer_string
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from ..errors import ConfigurationError, ConflictError, SessionError
+from ..backends.base import vouch
+from ..errors import ConfigurationError, ConflictError, NotReplicated, SessionError
 from ..ops import Plan
 from ..plans import editing
 from ..plans.details import Details
@@ -46,7 +47,10 @@ class Summary:
     ) -> Script[list[BaseMessage]]:
         """See `Strategy`."""
         found = _Found(draft.details, history, draft.kept_summary)
-        found = yield from _summarizing(session, self.model, self.keep, self.after, self.prompt, found, config)
+        try:
+            found = yield from _summarizing(session, self.model, self.keep, self.after, self.prompt, found, config)
+        except NotReplicated as doubt:  # it can be made again, and the turn goes on with it
+            found = doubt.result
         return found.messages()
 
 
@@ -114,11 +118,17 @@ def mark_of(messages: Sequence[BaseMessage]) -> bytes:
 def _summarize(
     session: Session, model: Runnable[Any, Any], keep: int, after: int | None, prompt: str, drop: bool
 ) -> Script[list[BaseMessage]]:
-    found = yield Do(_uncovered(session))
-    found = yield from _summarizing(session, model, keep, after, prompt, found, None)
+    found, doubts = (yield Do(_uncovered(session))), []
+    try:
+        found = yield from _summarizing(session, model, keep, after, prompt, found, None)
+    except NotReplicated as doubt:
+        found, doubts = doubt.result, [doubt]
     if drop and found.covered:
-        yield Do(_forget(session, found))
-    return [*system(found.details), *found.messages()]
+        try:
+            yield Do(_forget(session, found))
+        except NotReplicated as doubt:
+            doubts.append(doubt)
+    return vouch([*system(found.details), *found.messages()], doubts)
 
 
 def _summarizing(

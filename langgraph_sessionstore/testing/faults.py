@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from ..backends.base import Answer, Backend, not_tried
-from ..errors import BackendUnavailable, OutcomeUnknown, SessionStoreError
+from ..errors import BackendUnavailable, NotReplicated, OutcomeUnknown, SessionStoreError
 from ..ops import Call
 
 
@@ -22,6 +22,7 @@ class Fault(Enum):
     FAIL = "the storage cannot be reached: nothing is applied, BackendUnavailable"
     CUT_BEFORE = "the connection breaks before the call arrives: nothing is applied, OutcomeUnknown"
     CUT_AFTER = "the connection breaks before the answer: all is applied, OutcomeUnknown"
+    UNCONFIRMED = "all is applied, but no replica confirms it: NotReplicated, unless the call only reads or conflicts"
     DELAY = "the call waits, and is then applied as usual"
 
 
@@ -54,7 +55,7 @@ class FaultyBackend(Backend):
                 time.sleep(self.delay)
             before, after = _errors(fault)
             answer = before or self.inner.execute([call])[0]
-            answers.append(after or answer)
+            answers.append(after or _confirmed(call, answer, fault))
         return answers
 
     async def aexecute(self, calls: Sequence[Call], *, ordered: bool = False) -> list[Answer]:
@@ -69,7 +70,7 @@ class FaultyBackend(Backend):
                 await asyncio.sleep(self.delay)
             before, after = _errors(fault)
             answer = before or (await self.inner.aexecute([call]))[0]
-            answers.append(after or answer)
+            answers.append(after or _confirmed(call, answer, fault))
         return answers
 
     def close(self) -> None:
@@ -95,3 +96,12 @@ def _errors(fault: Fault | None) -> tuple[SessionStoreError | None, SessionStore
     if fault is Fault.CUT_AFTER:
         return None, OutcomeUnknown("a fault on purpose: cut before the answer arrived")
     return None, None
+
+
+def _confirmed(call: Call, answer: Answer, fault: Fault | None) -> Answer:
+    """The answer, as it is when no replica confirms what it says."""
+    if fault is not Fault.UNCONFIRMED or not (isinstance(answer, list) and call.writes):
+        return answer
+    doubt = NotReplicated("a fault on purpose: applied, but no replica has confirmed it")
+    doubt.result = answer
+    return doubt

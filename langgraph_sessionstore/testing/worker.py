@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..backends.base import Answer, Backend, settle
+from ..backends.base import Answer, Backend, settle, vouch
 from ..drive import arun, run
+from ..errors import NotReplicated
 from ..ops import (
     Batch,
     Call,
+    Calls,
     Op,
     Outcome,
     Plan,
@@ -44,7 +46,8 @@ class Worker:
     def execute(self, *calls: Call, ordered: bool = False) -> list[Outcome]:
         """Do calls in one trip; the first error is raised."""
         self.touched.update(call.partition for call in calls)
-        return settle(calls, self.answers(*calls, ordered=ordered))
+        doubts: list[NotReplicated] = []
+        return vouch(settle(Calls(calls, ordered), self.answers(*calls, ordered=ordered), doubts), doubts)
 
     def answers(self, *calls: Call, ordered: bool = False) -> list[Answer]:
         """Do calls in one trip; errors among the answers."""

@@ -11,6 +11,7 @@ from redis_faults.load import (
     Wiretap,
 )
 from support.binaries import find_binary
+from support.pair import Pair
 from support.servers import RedisCluster
 from support.workers import Use, workers
 
@@ -48,6 +49,21 @@ def replicated() -> Iterator[RedisCluster]:
     """A cluster with replicas, which is healed after each kill."""
     with RedisCluster(find_binary("7"), replicas=1) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module", params=["7"])
+def servers(request: pytest.FixtureRequest) -> Iterator[Pair]:
+    """A master and its replica, of any line that a test names."""
+    with Pair(find_binary(request.param)) as servers:
+        yield servers
+
+
+@pytest.fixture
+def pair(servers: Pair) -> Iterator[Pair]:
+    """With a replica that confirms; it does again at the end of each test."""
+    yield servers
+    if servers.replica.paused:
+        servers.replica.resume()
 
 
 @pytest.fixture

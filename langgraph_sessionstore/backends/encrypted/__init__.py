@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ... import keys
-from ...errors import BackendUnavailable, DataError, OutcomeUnknown, SessionStoreError, WrongKey
+from ...errors import BackendUnavailable, DataError, NotReplicated, OutcomeUnknown, SessionStoreError, WrongKey
 from ...forks import Lock
 from ...ops import Batch, Call, Conflict, DeleteRange, Get, PutNew, Range
 from ..base import Answer, Backend, not_tried, refuse_copies
@@ -169,6 +169,9 @@ class EncryptedBackend(Backend):
 
     def _meant(self, call: Call, translation: Translation, answer: Answer) -> Steps[Answer | None]:
         """What an answer means for the caller; None: nothing was applied, and the call has to be made again."""
+        if isinstance(answer, NotReplicated):
+            meant = yield from self._meant(call, translation, answer.result)
+            return meant if isinstance(meant, SessionStoreError) else answer.of(meant)
         if isinstance(answer, SessionStoreError):
             return answer
         if isinstance(answer, Conflict):

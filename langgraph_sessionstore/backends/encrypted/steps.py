@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from ...errors import SessionStoreError
+from ...errors import NotReplicated, SessionStoreError
 from ...ops import Batch, Call, Conflict, Op, Outcome
 from ..base import Answer
 
@@ -30,8 +30,11 @@ Steps: TypeAlias = Generator[Ask | Pause, list[Answer], T]
 
 
 def ask(partition: bytes, *ops: Op) -> Steps[Outcome]:
-    """Do one batch; what goes wrong is raised."""
+    """Do one batch of our own; what goes wrong is raised."""
     (answer,) = yield Ask([Call(partition, Batch(*ops))])
+    if isinstance(answer, NotReplicated):  # it is done again when it should be lost
+        result: Outcome = answer.result
+        return result
     if isinstance(answer, SessionStoreError):
         raise answer
     return answer

@@ -10,22 +10,37 @@ Rule: one partition is one sorted set, so a session is one key of one slot. No m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import index
 from typing import Any
 
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-from ...errors import BackendClosed, ConfigurationError, OutcomeUnknown, SessionStoreError
+from ...errors import BackendClosed, ConfigurationError, NotReplicated, OutcomeUnknown, SessionStoreError
 from ...forks import Lock
 from ...ops import Call
 from ..base import Answer, Backend, not_tried, refuse_copies
-from .commands import Bundle, Dump, Prepared, partition_key
-from .delivery import deliver, refusal
+from .commands import Bundle, Dump, Parcel, Prepared, partition_key
+from .delivery import Replicas, deliver, refusal
 from .sources import Source, from_clients, from_url
 from .steps import Steps
 from .topology import Topology
 from .wires import AsyncWire, SyncWire
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, str) else index(value)
+
+
+_OPTIONS: dict[str, tuple[Callable[[Any], Any], Any]] = {
+    "prefix": (str, "sessionstore"),
+    "max_connections": (int, 50),
+    "patience": (float, 5.0),
+    "wait_replicas": (_whole, 0),
+    "wait_timeout": (float, 1.0),
+}
+"""The options: how each is read, and what it is unless given."""
 
 
 class RedisBackend(Backend):
@@ -34,6 +49,9 @@ class RedisBackend(Backend):
     `prefix` stands in front of every key. `max_connections` bounds the connections for each server (and each event
     loop); who comes too late waits for its turn. `patience` is for how many seconds a batch is tried again while
     Redis cannot be reached, a slot moves, or a failover goes on.
+
+    With `wait_replicas`, a write returns when so many replicas of its server have confirmed it (`WAIT` behind the
+    batch, in the same trip). When they have not within `wait_timeout` seconds, it is `NotReplicated`: it was applied.
 
     A client that is given stays yours: it is used, and not closed. With a sync client alone there are no async calls,
     and the reverse. An async client belongs to one event loop; a backend made `from_url` serves any number of them.
@@ -47,8 +65,11 @@ class RedisBackend(Backend):
         prefix: str = "sessionstore",
         max_connections: int = 50,
         patience: float = 5.0,
+        wait_replicas: int = 0,
+        wait_timeout: float = 1.0,
     ) -> None:
-        self._start(from_clients(client, async_client), prefix, max_connections, patience)
+        given = prefix, max_connections, patience, wait_replicas, wait_timeout
+        self._start(from_clients(client, async_client), dict(zip(_OPTIONS, given, strict=True)))
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> RedisBackend:
@@ -57,35 +78,42 @@ class RedisBackend(Backend):
         The options of the class may be given by name or in the query. What else stands in the query goes to redis-py,
         such as `socket_timeout` or `ssl_ca_certs`.
         """
-        known: dict[str, Callable[[Any], Any]] = {"prefix": str, "max_connections": int, "patience": float}
-        unknown = [name for name in options if name not in known]
+        unknown = [name for name in options if name not in _OPTIONS]
         if unknown:
             raise ConfigurationError(
-                f"unknown options {unknown} for Redis; there are: {', '.join(known)}. Options of redis-py stand in the "
-                "query of the URL: redis://host?socket_timeout=5"
+                f"unknown options {unknown} for Redis; there are: {', '.join(_OPTIONS)}. Options of redis-py stand in "
+                "the query of the URL: redis://host?socket_timeout=5"
             )
-        values: dict[str, Any] = {"prefix": "sessionstore", "max_connections": 50, "patience": 5.0}
+        values = {name: usual for name, (_, usual) in _OPTIONS.items()}
         source = from_url(url, values)
-        values.update(options)
         backend = cls.__new__(cls)
-        try:
-            backend._start(source, **{name: known[name](value) for name, value in values.items()})
-        except (TypeError, ValueError) as exc:
-            raise ConfigurationError(f"these options for Redis cannot work: {exc}") from exc
+        backend._start(source, {**values, **options})
         return backend
 
-    def _start(self, source: Source, prefix: str, max_connections: int, patience: float) -> None:
+    def _start(self, source: Source, given: Mapping[str, Any]) -> None:
+        try:
+            prefix, most, patience, number, seconds = (read(given[name]) for name, (read, _) in _OPTIONS.items())
+        except (TypeError, ValueError) as exc:
+            raise ConfigurationError(f"these options for Redis cannot work: {exc}") from exc
         if not prefix or any(sign in prefix for sign in "{}\0"):
             raise ConfigurationError(f"a prefix is not empty and holds no braces: {prefix!r}")
-        if max_connections < 1 or patience < 0:
+        if most < 1 or patience < 0:
             raise ConfigurationError("max_connections is at least 1, patience at least 0")
+        if number < 0 or not 0 < seconds < 1 << 31:
+            raise ConfigurationError("wait_replicas is at least 0, wait_timeout a number of seconds above 0")
+        if number and source.timeout and seconds >= source.timeout:
+            raise ConfigurationError(
+                f"wait_timeout, {seconds:g} s, has to be shorter than redis-py's socket_timeout, {source.timeout:g} s, "
+                "which would end the connection first: change one of them"
+            )
         self._source = source
         self._prefix = prefix
-        self._most = max_connections
+        self._most = most
         self._patience = patience
+        self._replicas = Replicas(number, seconds) if number else None
         self._closed = False
         self._topology = Topology(source.seeds)
-        self._sync = SyncWire(source.sync_pool, max_connections) if source.sync_pool else None
+        self._sync = SyncWire(source.sync_pool, most) if source.sync_pool else None
         self._lock = Lock()
         self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
 
@@ -119,7 +147,7 @@ class RedisBackend(Backend):
         if not ordered or len(calls) < 2:
             prepared = yield from self._prepare(calls)
             sendable = [one for one in prepared if isinstance(one, Prepared)]
-            outcomes = iter((yield from deliver(self._topology, sendable, self._patience)))
+            outcomes = iter((yield from self._deliver(sendable)))
             return [next(outcomes) if isinstance(one, Prepared) else one for one in prepared]
         if not self._topology.cluster:
             return (yield from self._in_order(calls))
@@ -134,14 +162,20 @@ class RedisBackend(Backend):
     def _in_order(self, calls: Sequence[Call]) -> Steps[list[Answer]]:
         """Ordered calls for one server, in one trip."""
         prepared = [self._prepared(call) for call in calls]
-        (outcome,) = yield from deliver(self._topology, [Bundle(prepared)], self._patience)
+        (outcome,) = yield from self._deliver([Bundle(prepared)])
         if isinstance(outcome, OutcomeUnknown):
             return [outcome] * len(calls)
+        doubt = outcome if isinstance(outcome, NotReplicated) else None
+        outcome = doubt.result if doubt else outcome
         parts = outcome if isinstance(outcome, list) else [outcome] + [None] * (len(calls) - 1)
         answers: list[Answer] = []
-        for part in parts:
-            answers.append(not_tried(True, answers) or (refusal(part) if isinstance(part, RedisError) else part))
+        for call, part in zip(calls, parts, strict=True):
+            answer = not_tried(True, answers) or (refusal(part) if isinstance(part, RedisError) else part)
+            answers.append(doubt.of(answer) if doubt and call.writes and isinstance(answer, list) else answer)
         return answers
+
+    def _deliver(self, parcels: Sequence[Parcel]) -> Steps[list[Any]]:
+        return deliver(self._topology, parcels, self._patience, self._replicas)
 
     def _prepare(self, calls: Sequence[Call]) -> Steps[list[Prepared | SessionStoreError]]:
         """The calls as commands. To copy out of another slot, the source has to be fetched first."""
@@ -150,16 +184,17 @@ class RedisBackend(Backend):
             if call.source is None or not self._topology.cluster or self._share_a_slot(call.source, call.partition):
                 prepared.append(self._prepared(call))
                 continue
-            (dump,) = yield from deliver(self._topology, [Dump(self._key(call.source))], self._patience)
+            (dump,) = yield from self._deliver([Dump(self._key(call.source))])
             if isinstance(dump, SessionStoreError):
                 prepared.append(dump)
             else:
-                prepared.append(Prepared(self._key(call.partition), call.batch, dump=dump[0]))
+                loud = self._replicas is not None
+                prepared.append(Prepared(self._key(call.partition), call.batch, dump=dump[0], loud=loud))
         return prepared
 
     def _prepared(self, call: Call) -> Prepared:
         source = None if call.source is None else self._key(call.source)
-        return Prepared(self._key(call.partition), call.batch, source)
+        return Prepared(self._key(call.partition), call.batch, source, loud=self._replicas is not None)
 
     def _share_a_slot(self, one: bytes, other: bytes) -> bool:
         return bool(key_slot(self._key(one)) == key_slot(self._key(other)))

@@ -113,12 +113,20 @@ class Prepared:
     """A call: a batch, with a partition to copy first if there is one; see `Parcel`."""
 
     def __init__(
-        self, key: bytes, batch: Batch, source: bytes | None = None, dump: bytes | None = None, *, apart: bool = True
+        self,
+        key: bytes,
+        batch: Batch,
+        source: bytes | None = None,
+        dump: bytes | None = None,
+        *,
+        apart: bool = True,
+        loud: bool = False,
     ) -> None:
         self.key = key
         copying = source is not None or dump is not None
         self.writes = batch.writes or copying
         self.repeatable = batch.repeatable and (batch.op_id is not None or not copying)
+        self.loud = loud and self.writes  # replicas hear of it even when it changes nothing, as when it is a replay
         self._batch = batch
         self._origin = source, dump
         ops = batch.ops
@@ -176,7 +184,7 @@ class Prepared:
         """See `Parcel`."""
         if not self._before and not self._after:
             return None
-        return Prepared(self.key, self._batch, *self._origin, apart=False)
+        return Prepared(self.key, self._batch, *self._origin, apart=False, loud=self.loud)
 
 
 class Bundle:
@@ -219,7 +227,8 @@ class Bundle:
 def _script(load: bool, calls: Sequence[Prepared]) -> Command:
     names = [name for call in calls for name in call.names]
     words = [word for call in calls for word in call.words]
-    return (*(("EVAL", SCRIPT) if load else ("EVALSHA", SHA)), len(names), *names, len(calls), *words)
+    loud = (1,) if any(call.loud for call in calls) else ()
+    return (*(("EVAL", SCRIPT) if load else ("EVALSHA", SHA)), len(names), *names, len(calls), *words, *loud)
 
 
 def _needs_script(op: Op) -> bool:

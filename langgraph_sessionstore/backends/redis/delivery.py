@@ -5,6 +5,8 @@ Rule 2: what certainly was not applied (no connection, MOVED, ASK, LOADING, a lo
         until `patience` ends.
 Rule 3: what may have been applied, because the connection broke before its answer, is sent again only if it is
         `repeatable` (see `ops.Batch`). Otherwise it is `OutcomeUnknown`.
+Rule 4: replicas are waited for once in a trip, behind all that it writes. What was applied and is not confirmed then is
+        `NotReplicated`, and not sent again: that is for its caller to decide.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.exceptions import (
     AskError,
@@ -34,8 +36,11 @@ from ...errors import (
     BackendUnavailable,
     CorruptData,
     ForeignStorage,
+    NotReplicated,
     OutcomeUnknown,
+    SessionStoreError,
 )
+from ...ops import Conflict
 from .commands import Command, Parcel
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
 from .topology import Topology
@@ -44,6 +49,17 @@ HOPS = 8  # so many redirections in a row are followed without a pause, and do n
 _REDIRECTED = (MovedError, AskError, NoScriptError)
 _LATER = (BusyLoadingError, ClusterDownError, MasterDownError, ReadOnlyError, TryAgainError)
 _FINAL = (AuthenticationError, AuthorizationError, BackendClosed)
+
+
+class Replicas(NamedTuple):
+    """How many replicas have to confirm what was written, and how long they are waited for."""
+
+    number: int
+    seconds: float
+
+    def wait(self) -> Command:
+        """The command, behind what was written and never inside a transaction, where it does not wait."""
+        return ("WAIT", self.number, max(1, round(self.seconds * 1000)))  # 0 would be for ever
 
 
 class _Job:
@@ -58,7 +74,9 @@ class _Job:
         self.trouble: Exception | None = None  # what the last attempt met
 
 
-def deliver(topology: Topology, parcels: Sequence[Parcel], patience: float) -> Steps[list[Any]]:
+def deliver(
+    topology: Topology, parcels: Sequence[Parcel], patience: float, replicas: Replicas | None = None
+) -> Steps[list[Any]]:
     """Deliver all parcels and return what became of each: its outcome or an error."""
     jobs = [_Job(parcel) for parcel in parcels]
     deadline = time.monotonic() + patience
@@ -70,12 +88,14 @@ def deliver(topology: Topology, parcels: Sequence[Parcel], patience: float) -> S
         if routes:
             sent = [_commands(group) for group in routes.values()]
             trips = [
-                Trip(address, [command for part in parts for command in part])
-                for address, parts in zip(routes, sent, strict=True)
+                Trip(address, [command for part in parts for command in part] + _wait(group, replicas))
+                for (address, group), parts in zip(routes.items(), sent, strict=True)
             ]
             arrivals = yield Trips(trips)
             for (address, group), parts, arrival in zip(routes.items(), sent, arrivals, strict=True):
-                _receive(topology, address, group, [len(part) for part in parts], arrival)
+                behind = _receive(topology, address, group, [len(part) for part in parts], arrival)
+                if replicas:
+                    _confirm(group, replicas, behind, arrival.lost)
         pending = [job for job in pending if job.answer is None]
         if hops < HOPS and all(isinstance(job.trouble, _REDIRECTED) for job in pending):
             hops += 1
@@ -115,8 +135,8 @@ def _commands(group: list[_Job]) -> list[list[Command]]:
 
 def _receive(
     topology: Topology, address: Address | None, group: list[_Job], sizes: list[int], arrival: Arrival
-) -> None:
-    """Give every job of a trip its replies, or what became of it."""
+) -> list[Any]:
+    """Give every job of a trip its replies, or what became of it; the replies behind theirs."""
     begin = 0
     if arrival.lost:
         topology.distrust(address)
@@ -135,6 +155,29 @@ def _receive(
                 job.answer = job.parcel.outcome(replies[1:] if asked else replies)
             except CorruptData as exc:
                 job.answer = exc
+    return arrival.replies[begin:]
+
+
+def _wait(group: list[_Job], replicas: Replicas | None) -> list[Command]:
+    return [replicas.wait()] if replicas and any(job.parcel.writes for job in group) else []
+
+
+def _confirm(group: list[_Job], replicas: Replicas, behind: list[Any], lost: Exception | None) -> None:
+    """What was applied in this trip is in doubt when too few replicas have confirmed it."""
+    for job in group:
+        applied = job.answer is not None and not isinstance(job.answer, (Conflict, SessionStoreError))
+        if not (job.parcel.writes and applied):
+            continue
+        if not behind:
+            text = f"the connection broke before replicas could confirm it: {lost}"
+        elif isinstance(behind[0], Exception):
+            text = f"Redis does not wait for replicas: {behind[0]}"
+        elif behind[0] < replicas.number:
+            text = f"{behind[0]} of {replicas.number} replicas have confirmed it within {replicas.seconds:g} s"
+        else:
+            continue
+        doubt = NotReplicated(f"the batch was applied, but {text}")
+        doubt.result, job.answer = job.answer, doubt
 
 
 def _refused(topology: Topology, address: Address | None, job: _Job, error: Exception) -> None:

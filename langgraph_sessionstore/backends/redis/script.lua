@@ -7,6 +7,7 @@
 --          how many arguments it has | a fresh incarnation id | the operation id in hex, or ''
 --          '' | 'copy' | 'restore' | the dump for 'restore', '' for none
 --          the operations, each a letter and its arguments (ARITY)
+--          behind the last one: 1 when replicas shall hear of it whatever it does (`loud`)
 --
 -- Reply for a batch: {'=', reply, ...} | {'!', number of the guard that failed} | {'#', what is wrong with a row}
 --          {'x', error of Redis} | {'-'} not tried. Of one batch it is the reply, of several a list of them.
@@ -565,6 +566,22 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
   return reply
 end
 
+-- WAIT waits, from Redis 7.2 on, for what this connection has last changed. What was changed by another one, before it
+-- broke or without waiting, is in front of that: so something is changed, and nothing is different afterwards. Before
+-- 7.2 it waits for all that was there when this connection was last answered, and 6.2 does not know PEXPIRETIME.
+local function loud()
+  local ends = redis.pcall('PEXPIRETIME', K)
+  if ends == -2 then
+    redis.pcall('SET', K, '')
+    redis.pcall('UNLINK', K)
+  elseif ends == -1 then
+    redis.pcall('PEXPIREAT', K, 2 ^ 46)
+    redis.pcall('PERSIST', K)
+  elseif type(ends) == 'number' then
+    redis.pcall('PEXPIREAT', K, ends)
+  end
+end
+
 local replies, at, key = {}, 2, 1
 for number = 1, tonumber(ARGV[1]) do
   local last = at + ARGV[at]
@@ -586,4 +603,5 @@ for number = 1, tonumber(ARGV[1]) do
   end
   at = last + 1
 end
+if ARGV[at] and replies[1][1] == '=' then loud() end
 return #replies == 1 and replies[1] or replies

@@ -37,6 +37,7 @@ class Source(NamedTuple):
     seeds: list[Address] | None = None
     owns_sync: bool = True  # False: these pools are the user's, and stay open
     owns_async: bool = True
+    timeout: float | None = None  # seconds after which redis-py takes a server that does not answer for dead
 
 
 def from_url(url: str, options: Kwargs) -> Source:
@@ -99,7 +100,17 @@ def from_clients(client: Any, async_client: Any) -> Source:
         seeds,
         owns_sync=False,
         owns_async=isinstance(async_client, aio.RedisCluster),
+        timeout=min((seconds for seconds in map(_timeout_of, given) if seconds), default=None),
     )
+
+
+def _timeout_of(client: Any) -> float | None:
+    if isinstance(client, redis.RedisCluster):
+        kwargs = client.nodes_manager.connection_kwargs
+    else:
+        kwargs = client.connection_kwargs if isinstance(client, aio.RedisCluster) else client.get_connection_kwargs()
+    seconds: float | None = kwargs.get("socket_timeout")
+    return seconds
 
 
 def _sync_pools_of(client: Any) -> MakePool:
@@ -130,10 +141,11 @@ def _kwargs(url: str) -> Kwargs:
 
 
 def _single(url: str) -> Source:
-    _kwargs(url)
+    timeout = _kwargs(url)["socket_timeout"]
     return Source(
         lambda _: redis.ConnectionPool.from_url(url, **{**TIMEOUTS, **UNBOUND, "retry": _once()}),
         lambda _: aio.ConnectionPool.from_url(url, **{**TIMEOUTS, **UNBOUND, "retry": _once_async()}),
+        timeout=timeout,
     )
 
 
@@ -145,6 +157,7 @@ def _cluster(seeds: list[Address], kwargs: Kwargs) -> Source:
         _node_pools(redis.ConnectionPool, {**kwargs, "retry": _once(), **(tls if is_tls else {})}),
         _node_pools(aio.ConnectionPool, {**kwargs, "retry": _once_async(), **(async_tls if is_tls else {})}),
         seeds,
+        timeout=kwargs["socket_timeout"],
     )
 
 
@@ -176,7 +189,7 @@ def _sentinel(sentinels: list[Address], path: str, tls: bool, kwargs: Kwargs, wa
         manager = make(sentinels, sentinel_kwargs={**watch, "retry": _once_async()})
         return manager.master_for(service, **{**kwargs, **UNBOUND, "retry": _once_async()}).connection_pool
 
-    return Source(sync_pool, async_pool)
+    return Source(sync_pool, async_pool, timeout=kwargs["socket_timeout"])
 
 
 class _Sentinel(Sentinel):
