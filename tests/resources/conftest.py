@@ -34,8 +34,8 @@ def url(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     """Nothing is left; servers of the tests are there before."""
-    if "url" in request.fixturenames:
-        request.getfixturevalue("url")
+    for name in {"url", "redis7"} & {*request.fixturenames}:
+        request.getfixturevalue(name)
     with nothing_left():
         yield
 

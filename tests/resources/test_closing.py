@@ -197,8 +197,9 @@ def test_a_lease_that_is_held_ends_with_the_backend(url: str) -> None:
             await other.aclose()
             with pytest.raises(BackendClosed):
                 await turn.aappend("user", "Hello")
-            while len(asyncio.all_tasks()) > 1:
-                await asyncio.sleep(0.01)
+            (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.wait([task], timeout=20)
+            assert task.done()
 
     manager = SessionManager.from_url(url)
     with manager.create_session().lease(0.06) as turn:

@@ -1,7 +1,7 @@
 """What a process holds: threads, descriptors, tasks; and a use of everything that a manager has.
 
-Rule: whoever closes what it has opened holds what it held before. Objects that warn when they are collected unclosed are
-collected within the test, and a warning is an error.
+Rule: whoever closes what it has opened holds what it held before. What warns when it is collected unclosed is collected
+within the test, and a warning is an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -36,10 +36,8 @@ def descriptors() -> Counter[str]:
     """The files and sockets that this process has open."""
     found: Counter[str] = Counter()
     for name in os.listdir("/proc/self/fd"):
-        try:
+        with suppress(FileNotFoundError):  # that of the listing itself
             found[os.readlink(f"/proc/self/fd/{name}")] += 1
-        except FileNotFoundError:  # that of the listing itself
-            pass
     return found
 
 

@@ -234,7 +234,7 @@ class AsyncWire:
         return arrival
 
     async def _connection_of(self, pool: Any) -> Any:
-        """A connection that is open. On Python 3.10 a cancellation would be lost while it is being opened: see `send`."""
+        """A connection that is open. On Python 3.10 a cancellation would be lost while it opens: see `send`."""
         if sys.version_info >= (3, 11):
             return await pool.get_connection()
         opening = asyncio.ensure_future(pool.get_connection())
