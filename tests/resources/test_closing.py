@@ -141,7 +141,7 @@ def test_closing_again_is_fine_from_anywhere(url: str) -> None:
         loop = asyncio.new_event_loop()
         with SessionManager.from_url(url, **options()) as manager:
             manager.create_session()
-            loop.run_until_complete(ause(manager))
+            loop.run_until_complete(manager.acreate_session())
             for way in (first, *ways):
                 end(manager, way)
             with pytest.raises(BackendClosed):

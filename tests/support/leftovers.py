@@ -50,8 +50,10 @@ def held() -> tuple[set[threading.Thread], Counter[str]]:
 def nothing_left() -> Iterator[None]:
     """Inside of this, whatever is begun or opened is ended and closed as well."""
     threads, files = held()
+    gc.freeze()  # what is there already need not be looked through
     yield
     gc.collect()
+    gc.unfreeze()
     try:  # executors of asyncio's that were not waited for end by themselves
         wait_until(lambda: set(threading.enumerate()) <= threads, "the threads have ended", timeout=5)
     except TimeoutError:

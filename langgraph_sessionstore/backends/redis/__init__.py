@@ -88,7 +88,7 @@ class RedisBackend(Backend):
         self._patience = patience
         self._closed = False
         self._topology = Topology(source.seeds)
-        self._sync = SyncWire(source.sync_pool, max_connections) if source.sync_pool else None
+        self._sync = SyncWire(source.sync_pool, max_connections, source.owns_sync) if source.sync_pool else None
         self._lock = Lock()
         self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
         in_child(self)
@@ -115,7 +115,7 @@ class RedisBackend(Backend):
         """Close all connections. An event loop closes its own when it runs next, and `aclose` on it waits for that."""
         self._closed = True
         if self._sync:
-            self._sync.close(self._source.owns_sync)
+            self._sync.close()
         with self._lock:
             wires = [*self._loops.items()]
         for loop, wire in wires:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
@@ -32,18 +32,22 @@ MakePool = Callable[["Address | None"], Any]
 class SyncWire:
     """Makes trips on the calling thread."""
 
-    def __init__(self, make_pool: MakePool, most: int) -> None:
+    def __init__(self, make_pool: MakePool, most: int, owned: bool) -> None:
         self._make_pool = make_pool
         self._most = most
+        self._owned = owned
         self._closed = False
         self._lock = Lock()
-        self.renew()
+        self._pools: dict[Address | None, Any] = {}
+        self._turns: dict[Address | None, SimpleQueue[None]] = {}
         in_child(self)
 
     def renew(self) -> None:
-        """Start with all turns free, as at first and in a forked child; pools know about forks themselves."""
-        self._pools: dict[Address | None, Any] = {}
-        self._turns: dict[Address | None, SimpleQueue[None]] = {}
+        """Start with all turns free in a forked child, and let go of the parent's connections."""
+        for connection in _connections(self._pools, used=True) if self._owned else ():
+            connection.disconnect()  # which only closes it here, and says nothing to the server
+        self._pools.clear()
+        self._turns.clear()
 
     def drive(self, steps: Steps[T]) -> T:
         """Take the steps to their end."""
@@ -59,10 +63,10 @@ class SyncWire:
             result: T = stop.value
             return result
 
-    def close(self, owned: bool) -> None:
+    def close(self) -> None:
         """Close the connections that nobody uses; trips under way close theirs. Pools of the user stay open."""
-        self._closed = owned
-        if owned:
+        self._closed = self._owned
+        if self._owned:
             with self._lock:
                 pools = [*self._pools.values()]
             for pool in pools:
@@ -173,7 +177,7 @@ class AsyncWire:
     def hang_up(self) -> None:
         """The same from a callback of the loop, which waits for nothing."""
         self._closed = self._owned
-        for connection in self._idle():
+        for connection in _connections(self._pools) if self._owned else ():
             writer, connection._writer, connection._reader = connection._writer, None, None
             if writer is not None:
                 writer.close()
@@ -181,7 +185,7 @@ class AsyncWire:
     def give_up(self) -> None:
         """Let go of all sockets without the loop: it has ended, or is that of a parent process."""
         self.lost = True
-        for connection in self._idle(used=True):
+        for connection in _connections(self._pools, used=True) if self._owned else ():
             writer, connection._writer, connection._reader = connection._writer, None, None
             if writer is not None:
                 let_go(writer.transport)
@@ -198,12 +202,6 @@ class AsyncWire:
                     await pool.disconnect(inuse_connections=False)
                 for sentinel in sentinels(pool):
                     await sentinel.aclose()
-
-    def _idle(self, used: bool = False) -> Iterator[Any]:
-        """The connections that nobody uses (or all), those to Sentinels included."""
-        for pool in self._pools.values() if self._owned else ():
-            for each in (pool, *(sentinel.connection_pool for sentinel in sentinels(pool))):
-                yield from [*each._available_connections, *(each._in_use_connections if used else ())]
 
     async def _make(self, trip: Trip) -> Arrival:
         if trip.address not in self._turns:
@@ -265,6 +263,15 @@ class AsyncWire:
         if self._closed or is_spoilt(arrival):
             await connection.disconnect(nowait=True)
         return arrival
+
+
+def _connections(pools: Mapping[Any, Any], used: bool = False) -> list[Any]:
+    """The connections that nobody uses (or all), those to Sentinels included."""
+    found: list[Any] = []
+    for pool in pools.values():
+        for each in (pool, *(sentinel.connection_pool for sentinel in sentinels(pool))):
+            found += [*each._available_connections, *(each._in_use_connections if used else ())]
+    return found
 
 
 async def _put_back(pool: Any, opening: asyncio.Future[Any]) -> None:
