@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 def crowd(url: str, sessions: int, kills: int) -> dict[str, int]:
     """What four workers have done, and what is left of it."""
-    command = [sys.executable, "-W", "error", support.hasty_workers.__file__, str(EXAMPLES), url]
-    done = subprocess.run([*command, str(sessions), str(kills)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error", support.hasty_workers.__file__, url, str(sessions), str(kills)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(EXAMPLES), os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     figures: dict[str, int] = json.loads(done.stdout)
     assert figures.pop("again") > 0  # whoever is killed has something to do

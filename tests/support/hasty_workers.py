@@ -10,8 +10,6 @@ import json
 import sys
 from multiprocessing.connection import Connection
 
-sys.path.insert(0, sys.argv[1])
-
 
 def work(url: str, line: Connection) -> None:
     """What a worker does, in a hurry."""
@@ -23,5 +21,5 @@ def work(url: str, line: Connection) -> None:
 
 if __name__ == "__main__":
     example = importlib.import_module("many_workers")
-    url, sessions, kills = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    url, sessions, kills = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     sys.stdout.write(json.dumps(example.crowd(url, sessions, kills=kills, work=work, spare=False)._asdict()))
