@@ -57,6 +57,7 @@ SAYS = {
     "chat_history.py": ["As I said: Kyoto.", "3  ai         As I said: Kyoto.", "calls: 2"],
     "conversation.py": ["urgency: high", "not stored:", "messages: 2", "As I saw before, it is on its way.", "$0.0448"],
     "workers.py": ["messages: 40", "each answered at once: True", "Cost: $0.0200 | Calls: 20"],
+    "many_workers.py": ["answered: 600", "workers killed: 8", "lost: 0, doubled: 0, sessions out of order: 0"],
     "foundation.py": ["refused: there is a session", "still listed: False"],
     "memory_agent.py": ["You told me: My sister Eva lives in Osaka.", "I do not know.", "left: []"],
     "agent.py": ["another worker: Done: booked Kyoto", "had the answer been no: Done: not booked", "left: []"],

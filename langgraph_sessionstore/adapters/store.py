@@ -146,12 +146,14 @@ class SessionStore(OnBackend, BaseStore):
 
     def close(self) -> None:
         """Stop sweeping; and close the backend, when `from_url` opened it."""
+        self._sweeper.close()
         self._sweeper.stop()
         super().close()
 
     async def aclose(self) -> None:
         """The async form of `close`."""
-        if self._sweeper.running:
+        self._sweeper.close()
+        if not self._sweeper.stop(0):
             await asyncio.get_running_loop().run_in_executor(None, self._sweeper.stop)
         await super().aclose()
 

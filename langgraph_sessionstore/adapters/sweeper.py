@@ -27,6 +27,7 @@ class Sweeper:
         self._work = work
         self._lock = Lock()
         self._running: _Running | None = None
+        self._closed = False
 
     @property
     def running(self) -> bool:
@@ -37,6 +38,8 @@ class Sweeper:
     def start(self, seconds: float) -> None:
         """Begin, unless it has begun."""
         with self._lock:
+            if self._closed:
+                raise BackendClosed("this store is closed: nobody would stop what it begins")
             if self.running:
                 return
             stop, pause = threading.Event(), min(seconds, threading.TIMEOUT_MAX)
@@ -53,6 +56,13 @@ class Sweeper:
         if now.thread is not threading.current_thread():
             now.thread.join(timeout)
         return not now.thread.is_alive()
+
+    def close(self) -> None:
+        """Tell it to stop, for good."""
+        with self._lock:
+            self._closed = True
+            if self._running is not None:
+                self._running.stop.set()
 
     def _loop(self, stop: threading.Event, pause: float) -> None:
         while not stop.wait(pause):

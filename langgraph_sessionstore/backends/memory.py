@@ -36,6 +36,8 @@ class MemoryBackend(Backend):
         refuse_copies(calls)
         answers: list[Answer] = []
         with self._lock:
+            if self._closed:
+                raise BackendClosed("this memory backend is closed")
             for call in calls:
                 answers.append(not_tried(ordered, answers) or self._apply(call))
         return answers
@@ -49,14 +51,13 @@ class MemoryBackend(Backend):
         with self._lock:
             self._closed = True
             self._partitions.clear()
+            self._expiries.clear()
 
     async def aclose(self) -> None:
         """Forget everything."""
         self.close()
 
     def _apply(self, call: Call) -> Answer:
-        if self._closed:
-            raise BackendClosed("this memory backend is closed")
         now = time.time_ns() // 1_000_000
         self._expire(now)
         name = call.partition

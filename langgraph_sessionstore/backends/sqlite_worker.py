@@ -76,20 +76,23 @@ class Worker:
             thread.join()
 
     def _run(self) -> None:
-        open_ = True
-        while open_:
-            group = [self._queue.get()]
-            with suppress(Empty):
-                while len(group) < GROUP and group[-1] is not None:
-                    group.append(self._queue.get_nowait())
-            open_ = group[-1] is not None
-            waiting = [item for item in group if item]
-            if waiting:
-                try:
-                    results = self._work([item.unit for item in waiting])
-                except Exception as exc:
-                    results = [exc] * len(waiting)
-                _deliver(waiting, results)
+        while self._group():
+            pass
+
+    def _group(self) -> bool:
+        """Wait for the next group, and do it; whether there will be another one. In between nothing of it is kept."""
+        group = [self._queue.get()]
+        with suppress(Empty):
+            while len(group) < GROUP and group[-1] is not None:
+                group.append(self._queue.get_nowait())
+        waiting = [item for item in group if item]
+        if waiting:
+            try:
+                results = self._work([item.unit for item in waiting])
+            except Exception as exc:
+                results = [exc] * len(waiting)
+            _deliver(waiting, results)
+        return group[-1] is not None
 
 
 def _deliver(waiting: list[_Waiting], results: list[Result]) -> None:

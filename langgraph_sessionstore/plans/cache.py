@@ -172,12 +172,13 @@ class Cache:
             self._grow(thread, -_size_of(base))
 
     def _learn_elements(self, thread: Thread, part: Slice, items: list[Element]) -> None:
-        there = thread.elements.setdefault(part.branch, {})
+        there = thread.elements.get(part.branch, {})
         for slot, element in enumerate(items, part.first):
             if len(element.typed[1]) > self.limit // 8:
                 return  # one giant shall not push out everything else
             if slot not in there:
                 there[slot] = element
+                thread.elements[part.branch] = there
                 self._grow(thread, 2 * len(element.typed[1]) + _MODEL)
         first, stop = thread.spans.pop(part.branch, (part.first, part.first))
         if part.first <= stop and first <= part.stop:

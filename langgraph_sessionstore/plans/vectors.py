@@ -30,6 +30,8 @@ _FEW = 16
 """Items that are fetched with their vectors before anything is known of them."""
 _KEYS = 5_000
 """Items whose places are fetched in a trip, at the most."""
+_OVERHEAD = 500
+"""Bytes that a partition costs beside its items, roughly."""
 _BYTES = 1 << 22
 """So many bytes of vectors are fetched in a trip."""
 
@@ -239,7 +241,7 @@ def _pieces(texts: Sequence[bytes], most: int) -> Iterator[range]:
 
 
 def _size(known: Known) -> int:
-    return int(known.matrix.nbytes) + sum(200 + len(each) for each in known.texts)
+    return _OVERHEAD + int(known.matrix.nbytes) + sum(200 + len(each) for each in known.texts)
 
 
 def _rows_of(known: Known) -> dict[bytes, Matrix]:

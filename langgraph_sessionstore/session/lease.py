@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import ConfigurationError, ConflictError, LeaseHeld, SessionError, SessionStoreError
+from ..errors import BackendClosed, ConfigurationError, ConflictError, LeaseHeld, SessionError, SessionStoreError
 from ..ops import Plan
 from ..plans import sessions
 from .common import Duration, as_milliseconds
@@ -122,7 +122,7 @@ class Lease:
         while not self._stop.wait(self._ttl / 3000):
             try:
                 self._session._run(self._again())
-            except (ConflictError, SessionError):
+            except (BackendClosed, ConflictError, SessionError):
                 return  # lost: the next write says so
             except SessionStoreError:
                 continue  # not reachable just now
@@ -132,7 +132,7 @@ class Lease:
             await asyncio.sleep(self._ttl / 3000)
             try:
                 await self._session._arun(self._again())
-            except (ConflictError, SessionError):
+            except (BackendClosed, ConflictError, SessionError):
                 return
             except SessionStoreError:
                 continue

@@ -2,7 +2,8 @@
 
     commands   a batch as Redis commands, replies as outcomes      script.lua   the guarded batch itself
     delivery   sending, redirections, retries, as a generator      topology     which server holds which slot
-    wires      the I/O for it, sync and async                      sources      URLs and clients
+    wires      the I/O for it, sync and async                      connections  one connection
+    sources    URLs and clients
 
 Rule: one partition is one sorted set, so a session is one key of one slot. No modules, no KEYS, no SCAN.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from operator import index
 from typing import Any
 
@@ -18,7 +21,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from ...errors import BackendClosed, ConfigurationError, NotReplicated, OutcomeUnknown, SessionStoreError
-from ...forks import Lock
+from ...forks import Lock, in_child
 from ...ops import Call
 from ..base import Answer, Backend, not_tried, refuse_copies
 from .commands import Bundle, Dump, Parcel, Prepared, partition_key
@@ -113,9 +116,15 @@ class RedisBackend(Backend):
         self._replicas = Replicas(number, seconds) if number else None
         self._closed = False
         self._topology = Topology(source.seeds)
-        self._sync = SyncWire(source.sync_pool, most) if source.sync_pool else None
+        self._sync = SyncWire(source.sync_pool, most, source.owns_sync) if source.sync_pool else None
         self._lock = Lock()
         self._loops: dict[asyncio.AbstractEventLoop, AsyncWire] = {}
+        in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: let go of what belongs to the parent's event loops."""
+        for wire in self._loops.values():
+            wire.give_up()
 
     def __repr__(self) -> str:
         return f"RedisBackend(prefix={self._prefix!r}, cluster={self._topology.cluster})"
@@ -131,17 +140,25 @@ class RedisBackend(Backend):
         return await self._async_wire().drive(self._execute(calls, ordered))
 
     def close(self) -> None:
-        """Close the connections of sync callers. Those of an event loop are closed by `aclose` on it."""
+        """Close all connections. An event loop closes its own when it runs next, and `aclose` on it waits for that."""
         self._closed = True
         if self._sync:
-            self._sync.close(self._source.owns_sync)
+            self._sync.close()
+        with self._lock:
+            wires = [*self._loops.items()]
+        for loop, wire in wires:
+            if loop.is_closed():
+                wire.give_up()
+            elif not wire.lost:
+                with suppress(RuntimeError):  # it has ended meanwhile
+                    loop.call_soon_threadsafe(wire.hang_up)
 
     async def aclose(self) -> None:
-        """Close the connections of sync callers and of the running event loop."""
-        self.close()
+        """The async form of `close`: those of the running event loop are closed when it returns."""
         wire = self._loops.pop(asyncio.get_running_loop(), None)
+        self.close()
         if wire:
-            await wire.close(self._source.owns_async)
+            await wire.close()
 
     def _execute(self, calls: Sequence[Call], ordered: bool) -> Steps[list[Answer]]:
         if not ordered or len(calls) < 2:
@@ -217,8 +234,13 @@ class RedisBackend(Backend):
         loop = asyncio.get_running_loop()
         wire = self._loops.get(loop)
         if wire is None:
+            ended = partial(self._loops.pop, loop, None)
+            wire = AsyncWire(self._source.async_pool, self._most, self._source.owns_async, ended)
             with self._lock:
-                for ended in [known for known in self._loops if known.is_closed()]:
-                    del self._loops[ended]  # nobody can wait on its connections any more
-                wire = self._loops[loop] = AsyncWire(self._source.async_pool, self._most)
+                self._loops[loop] = wire
+                gone = [self._loops.pop(known) for known in [*self._loops] if known.is_closed()]
+            for each in gone:  # nobody can wait on its connections any more
+                each.give_up()
+        elif wire.lost:
+            raise ConfigurationError("this event loop belongs to the parent of this process: a fork begins its own")
         return wire

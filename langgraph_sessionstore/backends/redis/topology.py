@@ -55,6 +55,6 @@ class Topology:
                 slots.update(dict.fromkeys(range(first, last + 1), (host or address[0], master[1])))
             if slots:
                 self._slots, self.trouble, self.stale = slots, None, False
-                self._distrusted.discard(address)
+                self._distrusted &= {*slots.values(), *self._seeds} - {address}
                 return
             self.trouble = ConnectionError(f"the cluster node {address[0]}:{address[1]} knows of no slots")

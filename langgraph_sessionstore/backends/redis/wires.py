@@ -3,36 +3,27 @@
 Rule 1: no more than `most` connections for each server; who comes too late waits for its turn instead of failing.
 Rule 2: a connection that was left in the middle of a reply is closed before anyone else gets it.
 Rule 3: closing a wire lets trips that are under way end, and refuses new ones.
+Rule 4: an event loop's connections end with it at the latest, and none is shared with a forked child.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import redis.asyncio.sentinel
-import redis.sentinel
 from redis.asyncio.connection import Connection as AsyncConnection
-from redis.connection import Connection
-from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
 
 from ...errors import BackendClosed
-from ...forks import Lock
-from .commands import Command
-from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as async_timeout
-else:
-    from async_timeout import timeout as async_timeout  # which redis-py brings along
+from ...forks import Lock, in_child
+from .connections import has_died, is_spoilt, let_go, pack, read_all, send, sentinels, sort
+from .steps import Address, Arrival, Pause, Steps, Trip, Trips
 
 T = TypeVar("T")
 MakePool = Callable[["Address | None"], Any]
@@ -41,23 +32,25 @@ MakePool = Callable[["Address | None"], Any]
 class SyncWire:
     """Makes trips on the calling thread."""
 
-    def __init__(self, make_pool: MakePool, most: int) -> None:
+    def __init__(self, make_pool: MakePool, most: int, owned: bool) -> None:
         self._make_pool = make_pool
         self._most = most
+        self._owned = owned
         self._closed = False
-        self._begin()
-
-    def _begin(self) -> None:
-        """Start with all turns free, as at first and in a forked child; pools know about forks themselves."""
-        self._pid = os.getpid()
         self._lock = Lock()
         self._pools: dict[Address | None, Any] = {}
         self._turns: dict[Address | None, SimpleQueue[None]] = {}
+        in_child(self)
+
+    def renew(self) -> None:
+        """Start with all turns free in a forked child, and let go of the parent's connections."""
+        for connection in _connections(self._pools, used=True) if self._owned else ():
+            connection.disconnect()  # which only closes it here, and says nothing to the server
+        self._pools.clear()
+        self._turns.clear()
 
     def drive(self, steps: Steps[T]) -> T:
         """Take the steps to their end."""
-        if self._pid != os.getpid():
-            self._begin()
         try:
             step = next(steps)
             while True:
@@ -70,13 +63,16 @@ class SyncWire:
             result: T = stop.value
             return result
 
-    def close(self, owned: bool) -> None:
+    def close(self) -> None:
         """Close the connections that nobody uses; trips under way close theirs. Pools of the user stay open."""
-        self._closed = owned
-        if owned:
-            for pool in self._pools.values():
+        self._closed = self._owned
+        if self._owned:
+            with self._lock:
+                pools = [*self._pools.values()]
+            for pool in pools:
                 pool.disconnect(inuse_connections=False)
-                _close_sentinels(pool)
+                for sentinel in sentinels(pool):
+                    sentinel.close()
 
     def _exchange(self, step: Trips) -> list[Arrival]:
         """Send to all servers first, then read from all: they work at the same time."""
@@ -100,13 +96,13 @@ class SyncWire:
                 open_[at] = (pool, connection)
             for at, (_, connection) in open_.items():
                 try:
-                    connection.send_packed_command(_pack(step.trips[at].commands))
+                    connection.send_packed_command(pack(step.trips[at].commands))
                 except Exception as exc:
                     arrivals[at] = Arrival([], exc)
             for at, (pool, connection) in list(open_.items()):
                 if at not in arrivals:
-                    arrivals[at] = _read_all(connection, len(step.trips[at].commands))
-                if self._closed or _is_spoilt(arrivals[at]):
+                    arrivals[at] = read_all(connection, len(step.trips[at].commands))
+                if self._closed or is_spoilt(arrivals[at]):
                     connection.disconnect()
                 pool.release(connection)
                 del open_[at]
@@ -134,14 +130,22 @@ class SyncWire:
 
 
 class AsyncWire:
-    """Makes trips on one event loop."""
+    """Makes trips on the event loop on which it is made. `ended` is called when it is closed, or the loop ends."""
 
-    def __init__(self, make_pool: MakePool, most: int) -> None:
+    def __init__(self, make_pool: MakePool, most: int, owned: bool, ended: Callable[[], object]) -> None:
         self._make_pool = make_pool
         self._most = most
+        self._owned = owned
+        self._ended = ended
         self._closed = False
+        self.lost = False
+        """Whether it was given up, because this is a forked child and the loop is its parent's."""
         self._pools: dict[Address | None, Any] = {}
         self._turns: dict[Address | None, asyncio.Semaphore] = {}
+        self._returning: set[asyncio.Future[None]] = set()
+        self._life = self._live()
+        with suppress(StopIteration):  # it waits at its `yield` from now on
+            self._life.__anext__().send(None)
 
     async def drive(self, steps: Steps[T]) -> T:
         """Take the steps to their end."""
@@ -150,7 +154,7 @@ class AsyncWire:
         try:
             step = next(steps)
             while True:
-                if _cancellations(task) > before:  # one came, and was lost on the way: see `_send`
+                if _cancellations(task) > before:  # one came, and was lost on the way: see `connections.send`
                     raise asyncio.CancelledError
                 if isinstance(step, Pause):
                     await asyncio.sleep(step.seconds)
@@ -165,14 +169,38 @@ class AsyncWire:
             result: T = stop.value
             return result
 
-    async def close(self, owned: bool) -> None:
+    async def close(self) -> None:
         """Close the connections that nobody uses; trips under way close theirs. Pools of the user stay open."""
-        self._closed = owned
-        if owned:
-            for pool in self._pools.values():
+        with suppress(RuntimeError):  # somebody is doing so
+            await self._life.aclose()
+
+    def hang_up(self) -> None:
+        """The same from a callback of the loop, which waits for nothing."""
+        self._closed = self._owned
+        for connection in _connections(self._pools) if self._owned else ():
+            writer, connection._writer, connection._reader = connection._writer, None, None
+            if writer is not None:
+                writer.close()
+
+    def give_up(self) -> None:
+        """Let go of all sockets without the loop: it has ended, or is that of a parent process."""
+        self.lost = True
+        for connection in _connections(self._pools, used=True) if self._owned else ():
+            writer, connection._writer, connection._reader = connection._writer, None, None
+            if writer is not None:
+                let_go(writer.transport)
+
+    async def _live(self) -> AsyncGenerator[None, None]:
+        """An event loop that ends closes the asynchronous generators that were begun on it, as `asyncio.run` does."""
+        try:
+            yield
+        finally:
+            self._ended()
+            self._closed = self._owned
+            for pool in self._pools.values() if self._owned else ():
                 with suppress(Exception):  # a connection that is broken already
                     await pool.disconnect(inuse_connections=False)
-                for sentinel in _sentinels(pool):
+                for sentinel in sentinels(pool):
                     await sentinel.aclose()
 
     async def _make(self, trip: Trip) -> Arrival:
@@ -185,11 +213,11 @@ class AsyncWire:
                 if trip.address not in self._pools:
                     self._pools[trip.address] = self._make_pool(trip.address)
                 pool = self._pools[trip.address]
-                connection = await _connection_of(pool)
+                connection = await self._connection_of(pool)
             except Exception as exc:
                 return Arrival([], exc, sent=False)
             try:
-                if _has_died(connection):
+                if has_died(connection):
                     await connection.disconnect(nowait=True)
                     try:
                         await connection.connect()
@@ -203,6 +231,19 @@ class AsyncWire:
                 await pool.release(connection)
         return arrival
 
+    async def _connection_of(self, pool: Any) -> Any:
+        """A connection that is open. On Python 3.10 a cancellation would be lost while it opens: see `send`."""
+        if sys.version_info >= (3, 11):
+            return await pool.get_connection()
+        opening = asyncio.ensure_future(pool.get_connection())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.ensure_future(_put_back(pool, opening))
+            self._returning.add(task)
+            task.add_done_callback(self._returning.discard)
+            raise
+
     async def _talk(self, connection: Any, trip: Trip) -> Arrival:
         replies: list[Any] = []
         lost: Exception | None = None
@@ -210,35 +251,27 @@ class AsyncWire:
         if isinstance(connection, redis.asyncio.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
             read = partial(AsyncConnection.read_response, connection)
         try:
-            await _send(connection, _pack(trip.commands))
+            await send(connection, pack(trip.commands))
             while len(replies) < len(trip.commands) and not lost:
                 try:
                     replies.append(await read(disable_decoding=True))
                 except Exception as exc:
-                    lost = _sort(exc, replies)
+                    lost = sort(exc, replies)
         except Exception as exc:
             lost = exc
         arrival = Arrival(replies, lost)
-        if self._closed or _is_spoilt(arrival):
+        if self._closed or is_spoilt(arrival):
             await connection.disconnect(nowait=True)
         return arrival
 
 
-async def _connection_of(pool: Any) -> Any:
-    """A connection that is open. On Python 3.10 a cancellation would be lost while it is being opened: see `_send`."""
-    if sys.version_info >= (3, 11):
-        return await pool.get_connection()
-    opening = asyncio.ensure_future(pool.get_connection())
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        task = asyncio.ensure_future(_put_back(pool, opening))
-        _RETURNING.add(task)
-        task.add_done_callback(_RETURNING.discard)
-        raise
-
-
-_RETURNING: set[asyncio.Future[None]] = set()
+def _connections(pools: Mapping[Any, Any], used: bool = False) -> list[Any]:
+    """The connections that nobody uses (or all), those to Sentinels included."""
+    found: list[Any] = []
+    for pool in pools.values():
+        for each in (pool, *(sentinel.connection_pool for sentinel in sentinels(pool))):
+            found += [*each._available_connections, *(each._in_use_connections if used else ())]
+    return found
 
 
 async def _put_back(pool: Any, opening: asyncio.Future[Any]) -> None:
@@ -250,80 +283,3 @@ def _cancellations(task: Any) -> int:
     """How often a task was told to end; Python 3.10 does not say."""
     count: int = task.cancelling() if hasattr(task, "cancelling") else 0
     return count
-
-
-async def _send(connection: Any, packed: Any) -> None:
-    """Send, in the time that the connection allows.
-
-    redis-py would use `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes at the same time as
-    the end of what it waits for.
-    """
-    seconds, connection.socket_timeout = connection.socket_timeout, None
-    try:
-        async with async_timeout(seconds):
-            await connection.send_packed_command(packed)
-    except asyncio.TimeoutError as exc:
-        raise RedisTimeout("the request could not be sent in time") from exc
-    finally:
-        connection.socket_timeout = seconds
-
-
-def _read_all(connection: Any, count: int) -> Arrival:
-    replies: list[Any] = []
-    lost: Exception | None = None
-    read = connection.read_response
-    if isinstance(connection, redis.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
-        read = partial(Connection.read_response, connection)
-    while len(replies) < count and not lost:
-        try:
-            replies.append(read(disable_decoding=True))
-        except Exception as exc:
-            lost = _sort(exc, replies)
-    return Arrival(replies, lost)
-
-
-def _pack(commands: Sequence[Command]) -> list[bytes]:
-    """Commands in Redis' protocol, as one piece. redis-py's own packer takes three times as long."""
-    parts: list[bytes] = []
-    for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
-        for word in command:
-            raw = word if isinstance(word, bytes) else str(word).encode()
-            parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
-    return [b"".join(parts)]
-
-
-def _has_died(connection: Any) -> bool:
-    """Whether an idle connection broke while nobody looked, which redis-py tells only after a write."""
-    reader, writer = getattr(connection, "_reader", None), getattr(connection, "_writer", None)
-    return (reader is not None and (reader.exception() is not None or reader.at_eof())) or (
-        writer is not None and writer.transport.is_closing()
-    )
-
-
-def _sort(exc: Exception, replies: list[Any]) -> Exception | None:
-    """Put an error that is a reply among the replies; give back what ends the connection."""
-    if isinstance(exc, ResponseError):
-        replies.append(exc)
-        return None
-    if isinstance(exc, BusyLoadingError):  # a reply, on which redis-py hangs up
-        replies.append(exc)
-    return exc
-
-
-def _is_spoilt(arrival: Arrival) -> bool:
-    """Whether the connection is of no more use: broken, or to a master that has become a replica."""
-    return arrival.lost is not None or any(
-        isinstance(error, ReadOnlyError) or "READONLY" in str(error) for error in errors_in(arrival.replies)
-    )
-
-
-def _sentinels(pool: Any) -> list[Any]:
-    """The clients with which a pool asks the Sentinels for the master, if it does."""
-    manager = getattr(pool, "sentinel_manager", None)
-    return list(manager.sentinels) if manager else []
-
-
-def _close_sentinels(pool: Any) -> None:
-    for sentinel in _sentinels(pool):
-        sentinel.close()
