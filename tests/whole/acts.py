@@ -46,6 +46,10 @@ def message(kind: int) -> BaseMessage:
     return AIMessage(text, id=f"a{number}") if kind % 2 else HumanMessage(text, id=f"h{number}")
 
 
+def quietly(answer: Any) -> None:
+    """What this act answers is of no interest."""
+
+
 def several(count: int, kind: int) -> list[BaseMessage]:
     return [message(kind + more) for more in range(count)]
 
@@ -95,7 +99,7 @@ class Acts:
         options: dict[str, Any] = {"messages": new, "summary": summary, "exist_ok": exist_ok, **details}
         return Act(
             f"create {name}",
-            lambda form: form.do(worker.manager, "create_session", name, **options) and None,
+            lambda form: quietly(form.do(worker.manager, "create_session", name, **options)),
             (lambda world: world.create(name, new, summary, details, exist_ok),),
         )
 
@@ -115,7 +119,7 @@ class Acts:
         (session, life), new = handle, _other(name, a)
         return Act(
             f"fork {name} to {new}",
-            lambda form: form.do(session, "fork", new) and None,
+            lambda form: quietly(form.do(session, "fork", new)),
             (lambda world: world.fork(name, life, new),),
         )
 
@@ -141,7 +145,7 @@ class Acts:
         method = "import_" if isinstance(data, Path) else "from_dict"
         return Act(
             f"import to {name}",
-            lambda form: form.do(worker.manager, method, data, session_id=name) and None,
+            lambda form: quietly(form.do(worker.manager, method, data, session_id=name)),
             (lambda world: world.arrive(name, exported),),
         )
 
@@ -161,8 +165,7 @@ class Acts:
         def real(form: Form) -> None:
             method, given, options = changes[0]
             if kind != "transaction":
-                real_name = "extend" if kind == "extend" else method
-                form.do(session, real_name, *([given] if kind == "extend" else given), **options)
+                form.do(session, method, *given, **options)
                 return
             transaction = session.transaction()
             draft = form.enter(transaction)
@@ -199,9 +202,9 @@ class Acts:
         if kind == "update":
             new = {"title": f"title {a}", "metadata": {"k": b % 2, "more": [a]}, "system": None}
             return kind, (), dict(list(new.items())[: b % 3 + 1])
-        return ("append", tuple(several(a % 3 + 1, b)), {}) if kind == "extend" else (
-            (kind, (), {}) if kind == "clear" else ("append", (message(a),), {})
-        )
+        if kind == "clear":
+            return kind, (), {}
+        return ("append", (message(a),), {}) if kind != "extend" else (kind, (several(a % 3 + 1, b),), {})
 
     def _say(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
         """An append to whichever session there is."""
@@ -308,7 +311,7 @@ class Acts:
         return Act(f"prune thread {name}", real, parts)
 
     def _collect(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
-        real = lambda form: worker.saver(form).collect(name) and None  # noqa: E731
+        real = lambda form: quietly(worker.saver(form).collect(name))  # noqa: E731
         return Act(f"collect {name}", real, (lambda world: None,))
 
     def _delete_runs(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:

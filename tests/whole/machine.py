@@ -53,7 +53,11 @@ class Whole(RuleBasedStateMachine):
         self.acts = Acts(self.directory / "export")
         self.certain = True
         """Whether nothing was cut or met: then the list has heard of nothing that is not there, and nothing is waste."""
+        self.sound = True
+        """Whether nothing was found that is wrong."""
         self._count("examples")
+        for kind, which in (("create", 0), ("put", 1), ("put", 1)):
+            self.do(0, False, (kind, which, (2, 2, 2)), 2)
 
     def _count(self, what: str) -> None:
         self.figures[what] = self.figures.get(what, 0) + 1
@@ -64,6 +68,7 @@ class Whole(RuleBasedStateMachine):
         if made is not None:
             note(f"-- {made.name}")
             self._count("steps")
+            self.sound = False
         return made
 
     # -- rules
@@ -164,16 +169,17 @@ class Whole(RuleBasedStateMachine):
         assert damage(manager.backend) == []
         total = manager.count_sessions()
         assert total == len(seen["sessions"]) if self.certain else total >= len(seen["sessions"])
+        self.sound = True
 
     def teardown(self) -> None:
-        if hasattr(self, "workers"):
+        if hasattr(self, "workers") and self.sound:
             for name in NAMES:
                 self.workers[0].manager.checkpointer.collect(name)
                 assert problems(self.workers[0].manager, name, False) == []
             for eye in range(3):
                 self._settle([self.acts.world], eye, False)
-            for worker in self.workers:
-                worker.close()
+        for worker in getattr(self, "workers", ()):
+            worker.close()
 
 
 def outcome(act: Callable[[], Any]) -> Outcome:

@@ -45,7 +45,10 @@ class Sheet:
         self.messages, self.summary, self.details = list(messages), summary, dict(details)
         self.changes: list[str] = []
 
-    def append(self, *new: BaseMessage) -> None:
+    def append(self, new: BaseMessage) -> None:
+        self.extend([new])
+
+    def extend(self, new: Sequence[BaseMessage]) -> None:
         self.messages += new
         self.changes.append(f"append of {many(len(new), 'message')}")
 

@@ -116,11 +116,12 @@ class World:
             self.end_if_empty(name)
 
     def copy_thread(self, name: str, new: str) -> None:
+        if new in self.deleted:
+            raise SessionDeleted
+        if new in self.sessions:
+            raise SessionExists
         if name in self.sessions:
-            if new in self.deleted:
-                raise SessionDeleted
-            copied = self.sessions[name].copy(next(_lives), made=False)
-            self._begin(new, copied).parent = None
+            self._begin(new, self.sessions[name].copy(next(_lives), made=False)).parent = None
 
     # -- the rest
 
