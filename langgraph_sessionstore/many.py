@@ -17,6 +17,7 @@ from .errors import ConfigurationError
 from .info import SessionInfo, SessionPage
 from .ops import Plan
 from .plans import sessions
+from .plans.entry import afterwards
 from .plans.given import as_metadata
 from .session.common import Common, Duration, as_milliseconds, now
 
@@ -106,7 +107,8 @@ class ManySessions(OnBackend):
         """Delete the sessions with this metadata, or not used since then (or for so long), or both; how many."""
         deleted, cursor, before = 0, b"", self._before(filter, older_than)
         while True:
-            count, cursor = run(self.backend, self._delete_page(filter or {}, before, cursor))
+            page = self._delete_page(filter or {}, before, cursor)
+            count, cursor = run(self.backend, afterwards(page) if deleted else page)
             deleted += count
             if not cursor:
                 return deleted
@@ -117,7 +119,8 @@ class ManySessions(OnBackend):
         """The async form of `delete_sessions`."""
         deleted, cursor, before = 0, b"", self._before(filter, older_than)
         while True:
-            count, cursor = await arun(self.backend, self._delete_page(filter or {}, before, cursor))
+            page = self._delete_page(filter or {}, before, cursor)
+            count, cursor = await arun(self.backend, afterwards(page) if deleted else page)
             deleted += count
             if not cursor:
                 return deleted
