@@ -156,7 +156,9 @@ class Acts:
             return None
         (session, life), changes = handle, [self._change(kind, name, a, b)]
         if kind == "transaction":
-            changes = [self._change(TRANSACTED[(a + n * c) % len(TRANSACTED)], name, b + n, a) for n in range(b % 3 + 1)]
+            changes = [
+                self._change(TRANSACTED[(a + n * c) % len(TRANSACTED)], name, b + n, a) for n in range(b % 3 + 1)
+            ]
 
         def model(sheet: Sheet) -> None:
             for method, given, options in changes:
@@ -272,7 +274,7 @@ class Acts:
             versions[channel] = saver.checkpointer.get_next_version(versions.get(channel), None)
         step = thread.known[parent].metadata["step"] + 1 if parent else 0
         source = ("loop", "input", "update")[c % 3]
-        metadata = {"source": source, "step": step, "parents": {}, "run_id": f"run {self.runs}"}
+        metadata: dict[str, Any] = {"source": source, "step": step, "parents": {}, "run_id": f"run {self.runs}"}
         given = checkpoint(dict(values), versions, id=new)
         held = ns == "" and CHANNEL in changed and bool(values[CHANNEL])
         kept = thread.copy()
@@ -344,7 +346,9 @@ class Acts:
         what = ("put", rest, key, value) if value else ("delete", rest, key)
         if c % 3 == 0:
             return Act(
-                "item", lambda form: form.do(worker.manager.store, *what), (lambda world: world.put_item(rest, key, value),)
+                "item",
+                lambda form: form.do(worker.manager.store, *what),
+                (lambda world: world.put_item(rest, key, value),),
             )
         if c % 3 == 1:
             own = (what[0], (SESSION_NAMESPACE, name, *rest), *what[2:])
@@ -364,9 +368,13 @@ EDITS = (
 TRANSACTED = ("append", "append", "extend", "insert", "remove", "set_summary", "update")
 OTHERS = (
     "create", "create", "delete", "delete", "fork", "fork", "export", "arrive", "arrive", "say", "purge",
-    "undo", "undo", "undo", "redo", "redo", "rewind", "put", "put", "put", "put", "put", "put", "write", "delete_thread",
-    "prune_thread", "collect", "delete_runs", "copy_thread", "record", "item", "item", "item",
+    "undo", "undo", "undo", "redo", "redo", "rewind", "put", "put", "put", "put", "put", "put", "write",
+    "delete_thread", "prune_thread", "collect", "delete_runs", "copy_thread", "record", "item", "item", "item",
 )  # fmt: skip
+
+
+LONG = ("create", "delete", "fork", "arrive", "purge", "undo", "delete_thread", "prune_thread", "delete_runs", "item")
+"""Those that take several calls."""
 
 
 def _other(name: str, a: int) -> str:

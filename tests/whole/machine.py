@@ -1,4 +1,4 @@
-"""The state machine: two workers do whatever there is to do, are cut, meet each other, begin anew; a model says what is.
+"""The state machine: two workers do what there is to do, are cut, meet each other, begin anew; a model says what is.
 
 Rule 1: what an act answers is what the model answers, and what is seen afterwards is what the model has; seen by either
         worker, with all that it remembers, or by one that remembers nothing.
@@ -18,7 +18,7 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support.sittings import Form
-from whole.acts import EDITS, OTHERS, Act, Acts
+from whole.acts import EDITS, LONG, OTHERS, Act, Acts
 from whole.seen import damage, look, problems
 from whole.workers import Meeting, Storage, Worker
 from whole.world import NAMES, World
@@ -29,6 +29,7 @@ from langgraph_sessionstore.testing import Fault, FaultyBackend
 numbers = st.tuples(*[st.integers(0, 23)] * 3)
 names = st.sampled_from([0, 0, 0, 1, 1, 2])
 acts = st.tuples(st.sampled_from([*EDITS, *OTHERS]), names, numbers)
+long = st.tuples(st.sampled_from(LONG), names, numbers)
 workers = st.integers(0, 1)
 forms = st.booleans()
 eyes = st.integers(0, 2)
@@ -52,7 +53,7 @@ class Whole(RuleBasedStateMachine):
         self.workers = [Worker(self.storage, self.loop) for _ in range(2)]
         self.acts = Acts(self.directory / "export")
         self.certain = True
-        """Whether nothing was cut or met: then the list has heard of nothing that is not there, and nothing is waste."""
+        """Whether nothing was cut or met: then the list has heard of nothing else, and nothing is waste."""
         self.sound = True
         """Whether nothing was found that is wrong."""
         self._count("examples")
@@ -84,7 +85,7 @@ class Whole(RuleBasedStateMachine):
             assert agrees(is_, right), (act.name, is_, right)
             self._settle([world], eye, how)
 
-    @rule(who=workers, how=forms, planned=acts, at=st.integers(1, 6), fault=faults, leave=forms, eye=eyes)
+    @rule(who=workers, how=forms, planned=acts | long, at=st.integers(1, 6), fault=faults, leave=forms, eye=eyes)
     def cut(self, who: int, how: bool, planned: Planned, at: int, fault: Fault, leave: bool, eye: int) -> None:
         worker = self.workers[who]
         form = worker.asynchronous if how else worker.sync
@@ -111,7 +112,7 @@ class Whole(RuleBasedStateMachine):
             worker.restart()
         self._settle(possible, eye, how)
 
-    @rule(who=workers, how=forms, planned=acts, other=acts, same=forms, at=st.integers(1, 6), eye=eyes)
+    @rule(who=workers, how=forms, planned=acts | long, other=acts, same=forms, at=st.integers(1, 6), eye=eyes)
     def meet(self, who: int, how: bool, planned: Planned, other: Planned, same: bool, at: int, eye: int) -> None:
         worker, second = self.workers[who], self.workers[1 - who]
         form = worker.asynchronous if how else worker.sync

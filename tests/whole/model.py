@@ -286,7 +286,8 @@ class SessionModel:
     # -- the rest
 
     def record(self, phase: str, used: Usage) -> None:
-        self.usage[phase] = Usage(*(a + b for a, b in zip(self.usage.get(phase, Usage()), used, strict=True)))
+        sums: list[Any] = [a + b for a, b in zip(self.usage.get(phase, Usage()), used, strict=True)]
+        self.usage[phase] = Usage(*sums)
         self.last, self.edited = used, True
 
     def rename(self, names: Mapping[str, str]) -> None:

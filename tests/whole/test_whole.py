@@ -1,7 +1,7 @@
 """The whole library against one model, on every backend: see `machine`.
 
-A short campaign runs by default. A long one: `WHOLE_EXAMPLES=500 WHOLE_STEPS=50 pytest tests/whole -s`, so many examples
-for each backend, of so many steps; `-k redis7` for one of them. What it has done is printed at its end.
+A short campaign runs by default. A long one: `WHOLE_EXAMPLES=500 WHOLE_STEPS=50 pytest tests/whole -s`: so many
+examples for each backend, of so many steps; `-k redis7` for one of them. What it has done is printed at its end.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ def plain(backend: Any) -> Any:
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_all_parts_together(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     url = f"{kind}:" if kind in ("memory", "file") else request.getfixturevalue(kind).url
-    campaign(url, tmp_path, plain, EXAMPLES[kind])
-
-
-def campaign(url: str, directory: Path, wrap: Wrap, examples: int) -> None:
-    """Run the machine on storages there, whose backends are wrapped."""
     figures: dict[str, int] = {}
+    campaign(url, tmp_path, plain, EXAMPLES[kind], figures)
+    print(f"{kind}: {figures}")  # noqa: T201
+
+
+def campaign(url: str, directory: Path, wrap: Wrap, examples: int, figures: dict[str, int]) -> None:
+    """Run the machine on storages there, whose backends are wrapped; and count what it does."""
     with closing(asyncio.new_event_loop()) as loop:
         own = {
             "new_storage": staticmethod(lambda: Storage(url, directory, wrap)),
@@ -55,4 +56,3 @@ def campaign(url: str, directory: Path, wrap: Wrap, examples: int) -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    print(f"{url}: {figures}")  # noqa: T201

@@ -49,7 +49,12 @@ class World:
         return session
 
     def create(
-        self, name: str, messages: Sequence[BaseMessage], summary: str | None, details: Mapping[str, Any], exist_ok: bool
+        self,
+        name: str,
+        messages: Sequence[BaseMessage],
+        summary: str | None,
+        details: Mapping[str, Any],
+        exist_ok: bool,
     ) -> None:
         if name in self.sessions and exist_ok:
             return
