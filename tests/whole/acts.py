@@ -37,6 +37,8 @@ class Act(NamedTuple):
     """What it does to a world, in steps that others may come between; the last one gives the result."""
     optimistic: bool = False
     """Whether it may end in a `ConflictError` when somebody else comes between."""
+    apart: tuple[Callable[[World], Any], ...] = ()
+    """The same in steps that others may come between, but no cut."""
 
 
 def message(kind: int) -> BaseMessage:
@@ -230,7 +232,12 @@ class Acts:
         return Act(
             f"purge {name}",
             lambda form: form.do(session, "clear", purge=True),
-            (lambda world: world.at(name, life).forget_history(), pruned),
+            (lambda world: world.at(name, life).purge(), pruned),
+            apart=(
+                lambda world: world.at(name, life).forget_log(),
+                lambda world: world.at(name, life).forget_rest(),
+                pruned,
+            ),
         )
 
     def _undo(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act | None:

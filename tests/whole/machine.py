@@ -134,13 +134,14 @@ class Whole(RuleBasedStateMachine):
             meanwhile()
         note(f"-- met: {is_!r:.200}, {answers[0]!r:.200}")
         possible = []
-        for count in range(len(act.parts) + 1):
-            world, right = after(self.acts.world, act.parts[:count])
-            world, others = after(world, then.parts)
-            if not isinstance(right, Exception):
-                world, right = after(world, act.parts[count:], right)
-            if agrees(is_, right) and agrees(answers[0], others):
-                possible.append(world)
+        for parts in filter(None, (act.parts, act.apart)):
+            for count in range(len(parts) + 1):
+                world, right = after(self.acts.world, parts[:count])
+                world, others = after(world, then.parts)
+                if not isinstance(right, Exception):
+                    world, right = after(world, parts[count:], right)
+                if agrees(is_, right) and agrees(answers[0], others):
+                    possible.append(world)
         if act.optimistic and type(is_) is ConflictError:
             world, others = after(self.acts.world, then.parts)
             possible += [world] if agrees(answers[0], others) else []
@@ -164,7 +165,7 @@ class Whole(RuleBasedStateMachine):
                 self.acts.world = world
                 break
         else:
-            assert seen == possible[0].shown()
+            raise AssertionError([differences(world.shown(), seen) for world in possible])
         for name in NAMES:
             assert problems(manager, name, not self.certain) == []
         assert damage(manager.backend) == []
@@ -195,6 +196,16 @@ def agrees(is_: Outcome, right: Outcome) -> bool:
     if isinstance(right, Exception):
         return isinstance(is_, type(right))
     return not isinstance(is_, Exception) and bool(is_ == right)
+
+
+def differences(wanted: Any, seen: Any, place: str = "") -> list[str]:
+    """What is not as it should be, and where."""
+    if wanted == seen:
+        return []
+    if not (isinstance(wanted, dict) and isinstance(seen, dict)):
+        return [f"{place}: {wanted!r} wanted, {seen!r} seen"]
+    parts = [(wanted.get(key), seen.get(key), f"{place}/{key}") for key in {**wanted, **seen}]
+    return [each for part in parts for each in differences(*part)]
 
 
 def after(world: World, parts: Any, result: Outcome = None) -> tuple[World, Outcome]:

@@ -257,9 +257,19 @@ class SessionModel:
         self._remember(Step(f"rewind to {checkpoint}", {}, {}, graph))
         return f"Restored: checkpoint {checkpoint}"
 
-    def forget_history(self) -> None:
-        """The first part of a purge."""
-        self.commit(Sheet([], self.summary, self.details), "clear", history=False)
+    def purge(self) -> None:
+        """All of it but for the graph's earlier states."""
+        self.forget_log()
+        self.forget_rest()
+
+    def forget_log(self) -> None:
+        """What others append to a log from now on stays."""
+        if not self.graph:
+            self.log = []
+
+    def forget_rest(self) -> None:
+        if self.graph:
+            self.commit(Sheet([], self.summary, self.details), "clear", history=False)
         self.undone, self.redone = [], []
 
     # -- checkpoints
