@@ -316,8 +316,8 @@ class Acts:
 
     def _prune_thread(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
         real = lambda form: worker.saver(form).prune([name])  # noqa: E731
-        parts = (lambda world: world.prune(name), lambda world: world.end_if_empty(name))
-        return Act(f"prune thread {name}", real, parts)
+        parts = [partial(step, name=name) for step in (World.prune, World.end_graph, World.end_if_empty)]
+        return Act(f"prune thread {name}", real, tuple(parts))
 
     def _collect(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
         real = lambda form: quietly(worker.saver(form).collect(name))  # noqa: E731
@@ -326,8 +326,11 @@ class Acts:
     def _delete_runs(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
         """A run that is over, in all threads."""
         over, self.runs = f"run {max(0, self.runs - a % 2)}", self.runs + 1
-        parts = tuple(partial(World.delete_run, name=each, run=over) for each in NAMES)
-        return Act(f"delete {over}", lambda form: worker.saver(form).delete_for_runs([over]), parts)
+        parts: list[Callable[[World], Any]] = []
+        for each in NAMES:
+            parts.append(partial(World.delete_run, name=each, run=over))
+            parts += [partial(step, name=each) for step in (World.end_graph, World.end_if_empty)]
+        return Act(f"delete {over}", lambda form: worker.saver(form).delete_for_runs([over]), tuple(parts))
 
     def _copy_thread(self, worker: Worker, form: Form, name: str, a: int, b: int, c: int) -> Act:
         new = _other(name, a)

@@ -153,6 +153,13 @@ class Whole(RuleBasedStateMachine):
         self.workers[who].restart()
         self._settle([self.acts.world], eye, False)
 
+    def _finish(self) -> None:
+        """Let pruning finish what was cut, as it does whenever it comes by."""
+        for which, name in enumerate(NAMES):
+            session = self.acts.world.sessions.get(name)
+            if session is not None and session.unfinished:
+                self.do(0, False, ("prune_thread", which, (0, 0, 0)), 0)
+
     # -- what always holds
 
     def _settle(self, possible: list[World], eye: int, how: bool) -> None:
@@ -172,6 +179,7 @@ class Whole(RuleBasedStateMachine):
         total = manager.count_sessions()
         assert total == len(seen["sessions"]) if self.certain else total >= len(seen["sessions"])
         self.sound = True
+        self._finish()
 
     def teardown(self) -> None:
         if hasattr(self, "workers") and self.sound:

@@ -284,14 +284,14 @@ class SessionModel:
     def without_thread(self) -> None:
         self.thread, self.graph, self.head = ThreadModel(), False, None
 
-    def pruned(self) -> None:
-        """What goes with the last checkpoint."""
-        if not self.thread.exists():
-            self.without_thread()
-
     @property
     def empty(self) -> bool:
         return not (self.made or self.edited or self.items or self.thread.exists())
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the last checkpoint went, and somebody was cut before the rest could go."""
+        return self.empty or (self.graph and not self.thread.exists())
 
     # -- the rest
 

@@ -111,14 +111,15 @@ class World:
     def prune(self, name: str) -> None:
         if name in self.sessions:
             self.sessions[name].thread.prune()
-            self.sessions[name].pruned()
+
+    def end_graph(self, name: str) -> None:
+        """What goes with the last checkpoint."""
+        if name in self.sessions and not self.sessions[name].thread.exists():
+            self.sessions[name].without_thread()
 
     def delete_run(self, name: str, run: str) -> None:
-        session = self.sessions.get(name)
-        if session and any(known.metadata.get("run_id") == run for known in session.thread.known.values()):
-            session.thread.delete_runs([run])
-            session.pruned()
-            self.end_if_empty(name)
+        if name in self.sessions:
+            self.sessions[name].thread.delete_runs([run])
 
     def copy_thread(self, name: str, new: str) -> None:
         if new in self.deleted:
