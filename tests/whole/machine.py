@@ -18,7 +18,8 @@ from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from support.sittings import Form
-from whole.acts import EDITS, LONG, OTHERS, Act, Acts
+from whole.act import Act
+from whole.acts import EDITS, LONG, OTHERS, Acts
 from whole.seen import damage, look, problems
 from whole.workers import Meeting, Storage, Worker
 from whole.world import NAMES, World

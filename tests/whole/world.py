@@ -12,7 +12,8 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 from support.thread_model import plain
-from whole.model import SessionModel, Sheet, Step
+from whole.model import SessionModel, Step
+from whole.sheet import Sheet
 
 from langgraph_sessionstore import SessionDeleted, SessionExists, SessionNotFound, Usage
 
