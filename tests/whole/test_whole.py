@@ -19,7 +19,7 @@ from whole.machine import Whole
 from whole.workers import Storage, Wrap
 
 PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
-EXAMPLES = {"memory": 25, "file": 8, "redis7": 8, "cluster": 4}
+EXAMPLES = {"memory": 15, "file": 5, "redis7": 5, "cluster": 2}
 STEPS = 20
 
 
