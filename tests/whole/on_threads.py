@@ -85,7 +85,7 @@ class OnThreads(Maker):
         """A run that is over, in all threads."""
         over, self.runs = f"run {max(0, self.runs - a % 2)}", self.runs + 1
         parts: list[Callable[[World], Any]] = []
-        for each in NAMES:
+        for each in sorted(NAMES):  # as the list names them
             parts.append(partial(World.delete_run, name=each, run=over))
             parts += [partial(step, name=each) for step in (World.end_graph, World.end_if_empty)]
         return Act(f"delete {over}", lambda form: worker.saver(form).delete_for_runs([over]), tuple(parts))
