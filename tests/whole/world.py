@@ -174,6 +174,10 @@ def _name(session: SessionModel, seen: Shown) -> None:
     new, fresh = sorted(found.keys() - known), sorted({*session.fresh} & known)
     if len(new) == len(fresh):
         names = dict(zip(fresh, new, strict=True))
+        parents = {form[0]: form[2] for form in seen["thread"]}
+        for (name, _), each in session.thread.known.items():
+            if name in names and each.parent in session.fresh:  # which may have been pruned at once
+                names.setdefault(each.parent, parents[names[name]])
         session.rename(names)
         session.fresh = []
     for (name, ns), each in session.thread.known.items():
