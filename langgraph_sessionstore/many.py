@@ -17,6 +17,7 @@ from .errors import ConfigurationError
 from .info import SessionInfo, SessionPage
 from .ops import Plan
 from .plans import sessions
+from .plans.entry import afterwards
 from .plans.given import as_metadata
 from .session.common import Common, Duration, as_milliseconds, now
 
@@ -153,17 +154,21 @@ class ManySessions(OnBackend):
         return now() - as_milliseconds(older_than, "older_than")
 
     def _delete_all(self, filter: Mapping[str, Any], before: int | None) -> Plan[int]:
-        tools, deleted, cursor = self._common.checkpointer.tools(), 0, b""
+        deleted, cursor = 0, b""
         while True:
-            page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
-            old = [before is None or active <= before for active in page.actives]
-            chosen = [each for each, goes in zip(page.found, old, strict=True) if goes]
-            deleted += yield from sessions.delete_many(
-                self._common.chance, chosen, self._common.stays, before is not None
-            )
-            cursor = page.cursor
-            if not cursor or not all(old):  # those behind were used later still
+            page = self._delete_page(filter, before, cursor)
+            count, cursor = yield from afterwards(page) if deleted else page
+            deleted += count
+            if not cursor:
                 return deleted
+
+    def _delete_page(self, filter: Mapping[str, Any], before: int | None, cursor: bytes) -> Plan[tuple[int, bytes]]:
+        tools = self._common.checkpointer.tools()
+        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
+        old = [before is None or active <= before for active in page.actives]
+        chosen = [each for each, goes in zip(page.found, old, strict=True) if goes]
+        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays, before is not None)
+        return deleted, page.cursor if all(old) else b""  # those behind were used later still
 
 
 def _position(cursor: str | None, by: str) -> bytes:

@@ -33,7 +33,7 @@ from ..ops import Delete, Op, Plan
 from ..plans import checking, collecting, history, pruning, reading, versions, writing
 from ..plans.cache import Cache
 from ..plans.checking import Problem
-from ..plans.entry import Entry, Writer
+from ..plans.entry import Entry, Writer, afterwards
 from ..plans.noted import Noted
 from ..plans.places import BORN
 from ..plans.steering import START
@@ -349,11 +349,10 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
             raise ConfigurationError(f"no strategy {strategy!r} for prune: there are 'keep_latest' and 'delete'")
         if isinstance(thread_ids, str):
             raise ConfigurationError("prune takes a list of thread ids, not one")
-        for thread in map(thread_name, thread_ids):
-            if strategy == "delete":
-                yield from pruning.delete_thread(self.tools(), thread)
-            else:
-                yield from pruning.keep_latest(self.tools(), thread)
+        prune = pruning.delete_thread if strategy == "delete" else pruning.keep_latest
+        for number, thread in enumerate(map(thread_name, thread_ids)):
+            plan = prune(self.tools(), thread)
+            yield from afterwards(plan) if number else plan
 
 
 def writes_of(

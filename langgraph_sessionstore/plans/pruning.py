@@ -90,8 +90,9 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
             entries: Entries = found
             threads.update((str(keys.decode(entry.name)[1]), None) for entry in entries.rows)
             after = entries.cursor or None
-    for thread in threads:
-        yield from _retain(tools, thread, _without(tools, thread, gone), gone)
+    for number, thread in enumerate(threads):
+        plan = _retain(tools, thread, _without(tools, thread, gone), gone)
+        yield from afterwards(plan) if number else plan
 
 
 def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Name, Stored]], set[Name]]:
@@ -182,6 +183,7 @@ def _retain(
         ops: list[Op] = [Expect(keys.INCARNATION, etag(incarnation))]  # what is deleted meanwhile shall stay so
         if version is not None and any(delta.values()):
             ops.append(Expect(layout.VERSION, etag(version)))
+        guards = len(ops)
         for ns, checkpoint_id in sorted(gone):
             ops.append(Delete(layout.record(ns, checkpoint_id)))
             if ns:
@@ -195,13 +197,19 @@ def _retain(
         outcome = yield from call(partition, *ops, *([Add(layout.VERSION, 1)] if gone else []))
         if isinstance(outcome, Conflict):
             continue
-        yield from collect(tools, thread)
-        if not kept:
-            gone_with_them = (layout.VERSION, GRAPH, HEAD)
-            rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), *map(Delete, gone_with_them))
-            yield Calls([Call(partition, rest), *_unlist(partition)], ordered=True)
+        rest = _rest(tools, thread, end=not kept)
+        yield from afterwards(rest) if any(outcome[guards:]) else rest
         return
     raise ConflictError(f"thread {thread!r} is too busy: it was changed each time before it could be pruned")
+
+
+def _rest(tools: Tools, thread: str, end: bool) -> Plan[None]:
+    """Take away what no record needs any more; at the `end` of the last one also what tells of a graph."""
+    yield from collect(tools, thread)
+    if end:
+        gone_with_them = (layout.VERSION, GRAPH, HEAD)
+        rest = Batch(ExpectEmpty(*layout.RECORDS), ExpectEmpty(*layout.WRITES), *map(Delete, gone_with_them))
+        yield Calls([Call(keys.session(thread), rest), *_unlist(keys.session(thread))], ordered=True)
 
 
 def _written(thread: str, stored: Mapping[Name, Stored], kept: set[Name], runs: set[str]) -> Plan[list[bytes]]:

@@ -1,8 +1,8 @@
 """Partitions that are listed while something lies in them, such as the namespaces of a store.
 
-Rule: the list hears of a partition with its first write, and once more when that write turns out to have begun it. Who
-takes one away takes it from the list afterwards, if the list has not heard of it since. So all that is there is listed,
-when nobody died in between, and a line too many does no harm. Writers tell the list again after a minute.
+Rule: the list hears of a partition before it begins, and once more when a write turns out to have begun it, for it may
+have been taken off meanwhile. Who takes one away takes it from the list afterwards, if the list has not heard of it
+since. So all that is there is listed, and a line too many does no harm. Writers tell the list again after a minute.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import keys
 from ..forks import Lock
-from ..ops import Batch, Call, Calls, Conflict, Drop, Forget, Get, Op, Page, Plan, PutNew, Touch, must, must_all
+from ..ops import Batch, Call, Calls, Conflict, Drop, Expect, Forget, Get, Op, Page, Plan, PutNew, Touch, must, must_all
 from .entry import afterwards
 
 MARK = keys.encode(2)
@@ -35,17 +35,37 @@ class Shelves:
         """When the list was told of a partition."""
 
     def write(self, batches: Mapping[bytes, Sequence[Op]]) -> Plan[list[list[Any]]]:
-        """Put this into partitions, in one trip (two for one that begins); the replies."""
+        """Put this into partitions, in one trip (two for one that begins, or has to be listed beside others)."""
+        due, replies = self._due(batches), dict[bytes, list[Any]]()
+        known = [name for name in batches if name not in due]
+        there = [Call(name, Batch(Expect(MARK, True), *batches[name], op_id=self.new_id())) for name in known]
+        outcomes = (yield Calls(there)) if there else []
+        for name, outcome in zip(known, outcomes, strict=True):
+            if isinstance(outcome, Conflict):  # somebody has taken it away since the list was told
+                due.append(name)
+            else:
+                replies[name] = outcome[1:]
+        if due:
+            begin = self._begin({name: batches[name] for name in due})
+            replies |= (yield from afterwards(begin)) if replies else (yield from begin)
+        return [replies[name] for name in batches]
+
+    def _begin(self, batches: Mapping[bytes, Sequence[Op]]) -> Plan[dict[bytes, list[Any]]]:
+        """Put this into partitions that the list may not know: it hears of them first."""
+        tell = Call(self.registry, Batch(*map(Touch, sorted(batches))))
         calls = [Call(name, Batch(PutNew(MARK, b""), *ops, op_id=self.new_id())) for name, ops in batches.items()]
-        due = self._due(batches)
-        tell = [Call(self.registry, Batch(*map(Touch, due)))] if due else []
-        replies = (yield from must_all([*calls, *tell]))[: len(calls)]
-        begun = [name for name, (new, *_) in zip(batches, replies, strict=True) if new]
+        if len(calls) == 1:
+            _, *found = yield from must_all([tell, *calls], ordered=True)
+        else:  # none of them waits for another
+            yield from must_all([tell])
+            found = yield from must_all(calls)
+        replies = dict(zip(batches, found, strict=True))
+        begun = [name for name, (new, *_) in replies.items() if new]
         if begun:
             self._forget(begun)
             yield from afterwards(must(self.registry, *map(Touch, begun)))
-        self._note([*due, *begun])
-        return [reply[1:] for reply in replies]
+        self._note(list(batches))
+        return {name: reply[1:] for name, reply in replies.items()}
 
     def drop(self, names: Sequence[bytes], *guards: Op) -> Plan[None]:
         """Take partitions away, unless these guards keep them, and off the list, if nobody has begun one again."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from support.savers import Saver, checkpoint, config
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -18,10 +19,14 @@ from langgraph_sessionstore import (
     Session,
     SessionManager,
     SessionStoreError,
+    many,
 )
+from langgraph_sessionstore.backends.memory import MemoryBackend
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 FAULTS = (Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER)
+WASTEFUL = ("purge", "prune", "delete runs")
+"""These leave elements for a later collection when they are cut."""
 Act = Callable[[Form, SessionManager, Session], Any]
 
 
@@ -67,6 +72,14 @@ OTHERS: dict[str, Act] = {
         manager.store, "put", (SESSION_NAMESPACE, session.id), "k", {"v": 2}
     ),
 }
+THREADS: dict[str, Act] = {
+    "prune": lambda form, manager, session: form.do(manager.checkpointer, "prune", [session.id]),
+    "delete runs": lambda form, manager, session: form.do(manager.checkpointer, "delete_for_runs", [session.id]),
+    "delete thread": lambda form, manager, session: form.do(manager.checkpointer, "delete_thread", session.id),
+    "copy thread": lambda form, manager, session: form.do(
+        manager.checkpointer, "copy_thread", session.id, f"{session.id} made"
+    ),
+}
 
 
 def talk(manager: SessionManager) -> CompiledStateGraph[Any]:
@@ -85,7 +98,8 @@ def prepared(form: Form, manager: SessionManager, name: str, graph: bool) -> Ses
     session: Session = form.do(manager, "create_session", name, metadata={"of": "crash"}, ttl=ttl)
     if graph:
         for number in range(2):
-            form.do(talk(manager), "invoke", {"messages": [("user", f"{number}")]}, session.config)
+            run = {"metadata": {"run_id": name} if number else {}}
+            form.do(talk(manager), "invoke", {"messages": [("user", f"{number}")]}, {**session.config, **run})
     else:
         form.do(session, "extend", ["a", "b", "c", ("ai", "d")])
     form.do(session, "append", "user", "e")
@@ -118,7 +132,7 @@ def seen(form: Form, manager: SessionManager, name: str, waste: bool = False) ->
     return found
 
 
-ACTS = [(name, False) for name in (*EDITS, *OTHERS)] + [(name, True) for name in EDITS]
+ACTS = [(name, False) for name in (*EDITS, *OTHERS)] + [(name, True) for name in (*EDITS, *THREADS)]
 ELSEWHERE = [("memory", "async"), ("file", "sync"), ("redis7", "sync")]
 WHERE = [
     *(("memory", "sync", *act) for act in ACTS),
@@ -136,7 +150,7 @@ WHERE = [
 def test_before_or_after(
     name: str, graph: bool, storage: Callable[[], Backend], manager_on: Callable[..., SessionManager], form: Form
 ) -> None:
-    act, manager, sync = {**EDITS, **OTHERS}[name], manager_on(), Form(None)
+    act, manager, sync = {**EDITS, **OTHERS, **THREADS}[name], manager_on(), Form(None)
     numbers = count()
 
     def attempt(faults: dict[int, Fault]) -> tuple[Any, Any, int, SessionStoreError | None]:
@@ -153,7 +167,7 @@ def test_before_or_after(
             act(form, worker, handle)
         except SessionStoreError as exc:
             error = exc
-        after = seen(sync, manager, session_id, waste=name == "purge" and isinstance(error, OutcomeUnknown))
+        after = seen(sync, manager, session_id, waste=name in WASTEFUL and isinstance(error, OutcomeUnknown))
         manager.delete_session(session_id)
         manager.delete_session(f"{session_id} made")
         return before, after, faulty.calls, error
@@ -173,3 +187,35 @@ def test_before_or_after(
                 assert is_ == right, (at, fault)
             elif not isinstance(error, OutcomeUnknown):
                 assert is_ == before, (at, fault, error)
+
+
+MANY: dict[str, Callable[[Form, SessionManager, list[str]], Any]] = {
+    "prune": lambda form, manager, names: form.do(manager.checkpointer, "prune", names),
+    "delete threads": lambda form, manager, names: form.do(manager.checkpointer, "prune", names, strategy="delete"),
+    "delete runs": lambda form, manager, names: form.do(manager.checkpointer, "delete_for_runs", names),
+    "delete": lambda form, manager, _: form.do(manager, "delete_sessions", filter={"of": "crash"}),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_what_was_done_before_the_trouble_is_not_denied(name: str, form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that says that nothing was applied speaks for all sessions that the operation is about."""
+    monkeypatch.setattr(many, "PAGE", 1)
+    sync, names, calls, at = Form(None), ["a", "b"], 1, 1
+    while calls >= at:
+        manager = SessionManager(MemoryBackend())
+        for each in names:
+            manager.create_session(each, metadata={"of": "crash"})
+            where = config(each)
+            for _ in range(2):
+                where = Saver(manager.checkpointer, None).put(where, checkpoint({"n": at}), {"run_id": each})
+        before = [seen(sync, manager, each) for each in names]
+        faulty = FaultyBackend(manager.backend, {at: Fault.FAIL})
+        try:
+            MANY[name](form, SessionManager(faulty), names)
+        except OutcomeUnknown:
+            pass
+        except SessionStoreError:
+            assert [seen(sync, manager, each) for each in names] == before, at
+        calls, at = faulty.calls, at + 1
+    assert calls > len(names)

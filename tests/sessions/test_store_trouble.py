@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,25 @@ def test_a_fault_at_any_call_is_told_and_heals(name: str, manager: SessionManage
                 assert is_ == (right if error is None else before), (at, fault, error)
             form.do(SessionStore(manager.backend), "batch", CHANGES[name])  # again, by another worker
             assert seen() == right, (at, fault)
+
+
+@two_places
+@pytest.mark.parametrize("at", range(1, 5))
+@pytest.mark.parametrize("fault", [Fault.FAIL, Fault.CUT_BEFORE])
+def test_what_is_there_is_found_whatever_broke(at: int, fault: Fault, manager: SessionManager, form: Form) -> None:
+    """Also by a worker that has told the list of a namespace which somebody else has taken away since."""
+    store = SessionStore(FaultyBackend(manager.backend, {at: fault}))
+    known = FaultyBackend(manager.backend, {})
+    other = SessionStore(known)
+    form.do(other, "put", ("known",), "k", {"v": 0})
+    manager.store.delete(("known",), "k")
+    known.faults = {known.calls + at: fault}
+    for each, namespace in ((store, ("new",)), (other, ("known",))):
+        with suppress(SessionStoreError):
+            form.do(each, "put", namespace, "k", {"v": 1})
+        found = manager.store.get(namespace, "k")
+        assert [item.value for item in manager.store.search(())] == ([] if found is None else [found.value])
+        manager.store.delete(namespace, "k")
 
 
 def test_a_lost_answer_leaves_nothing_unlisted(redis7: RedisServer, form: Form, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The whole library against one model, on every backend: see `machine`.
+
+A short campaign runs by default. A long one: `WHOLE_EXAMPLES=500 WHOLE_STEPS=50 pytest tests/whole -s`: so many
+examples for each backend, of so many steps; `-k redis7` for one of them. What it has done is printed at its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from whole.machine import Whole
+from whole.workers import Storage, Wrap
+
+PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
+EXAMPLES = {"memory": 15, "file": 5, "redis7": 5, "cluster": 2}
+STEPS = 20
+
+
+def plain(backend: Any) -> Any:
+    return backend
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_all_parts_together(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = f"{kind}:" if kind in ("memory", "file") else request.getfixturevalue(kind).url
+    figures: dict[str, int] = {}
+    campaign(url, tmp_path, plain, EXAMPLES[kind], figures)
+    print(f"{kind}: {figures}")  # noqa: T201
+
+
+def campaign(url: str, directory: Path, wrap: Wrap, examples: int, figures: dict[str, int]) -> None:
+    """Run the machine on storages there, whose backends are wrapped; and count what it does."""
+    with closing(asyncio.new_event_loop()) as loop:
+        own = {
+            "new_storage": staticmethod(lambda: Storage(url, directory, wrap)),
+            "loop": loop,
+            "directory": directory,
+            "figures": figures,
+        }
+        run_state_machine_as_test(
+            type("Machine", (Whole,), own),
+            settings=settings(
+                max_examples=int(os.environ.get("WHOLE_EXAMPLES", examples)),
+                stateful_step_count=int(os.environ.get("WHOLE_STEPS", STEPS)),
+                phases=PHASES,
+                deadline=None,
+                database=None,
+                print_blob=True,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
