@@ -460,13 +460,20 @@ local generation = math.floor(now / GENERATION_MS)
 
 local function operation(back) return OPERATIONS .. string.format('%08x', generation - back) .. OPERATION end
 
-local function recorded(writes) -- the replies, or nil and what is wrong with their row
+local function recorded(places, writes) -- the replies, or nil and what is wrong with their row
   for back = 0, 2 do
     local row = get(operation(back))
     if row then
       local whole, replies = pcall(cmsgpack.unpack, row)
       if not whole or type(replies) ~= 'table' then return nil, 'the record of an operation id is damaged' end
-      if #replies ~= writes then return nil, 'this operation id was used for another batch' end
+      local seen = 0
+      for _, place in ipairs(places) do
+        if WRITES[ARGV[place]] then
+          seen = seen + 1
+          if type(replies[seen]) ~= (ARGV[place] == 'A' and 'string' or 'number') then seen = nil break end
+        end
+      end
+      if seen ~= #replies or seen ~= writes then return nil, 'this operation id was used for another batch' end
       return replies
     end
   end
@@ -530,7 +537,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
   end
   local replay, wrong
   if OPERATION ~= '' then
-    replay, wrong = recorded(writes)
+    replay, wrong = recorded(places, writes)
     if wrong then return {'#', wrong} end
   end
   if not replay then
