@@ -141,7 +141,7 @@ def inside(stored: bytes, chance: Random) -> bytes:
         pass
     try:
         made = changed(msgpack.unpackb(stored[1:], ext_hook=msgpack.ExtType, strict_map_key=False), chance)
-        return stored[:1] + _packed(made, chance)
+        return bytes(stored[:1] + _packed(made, chance))
     except Exception:
         return cut(stored, chance)
 

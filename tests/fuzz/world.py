@@ -32,10 +32,10 @@ from langgraph_sessionstore.backends.memory import MemoryBackend
 from langgraph_sessionstore.backends.redis.commands import partition_key
 from langgraph_sessionstore.strategies import aselect, asummarize, awindow, select, summarize, window
 
-PREFIX = "fuzz"
 IDS = "log", "graph", "raw"
 OTHER = "bystander"
 WIDE = "x" * 120
+VALUES = {"items": [HumanMessage(WIDE)], "messages": [HumanMessage(WIDE)]}
 
 
 class Raw(Protocol):
@@ -47,7 +47,7 @@ class Raw(Protocol):
 
 class InMemory:
     def __init__(self, backend: MemoryBackend) -> None:
-        self._parts: dict[bytes, Any] = backend._partitions  # type: ignore[assignment]
+        self._parts: dict[bytes, Any] = backend._partitions
 
     def read(self, partition: bytes) -> Rows:
         found = self._parts.get(partition)
@@ -88,15 +88,16 @@ class InFile:
 
 
 class InRedis:
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, prefix: str) -> None:
         self._client: Any = client
+        self._prefix = prefix.encode()
 
     def read(self, partition: bytes) -> Rows:
-        members = self._client.zrange(partition_key(PREFIX.encode(), partition), 0, -1)
+        members = self._client.zrange(partition_key(self._prefix, partition), 0, -1)
         return dict(member.split(b"\0", 1) for member in members)
 
     def change(self, partition: bytes, changes: Changes) -> None:
-        name = partition_key(PREFIX.encode(), partition)
+        name = partition_key(self._prefix, partition)
         with self._client.pipeline() as pipe:
             for key, value in changes.items():
                 pipe.zremrangebylex(name, b"[" + key + b"\0", b"(" + key + b"\1")
@@ -173,13 +174,12 @@ Act = Callable[[], Any]
 class World:
     """The storage, as it was filled, and as it is now."""
 
-    def __init__(self, kind: str, form: Form, opened: Callable[[], Backend], raw: Raw, folder: Path) -> None:
+    def __init__(self, kind: str, form: Form, backend: Backend, raw: Raw, folder: Path) -> None:
         self.kind = kind
         self.form = form
         self.raw = raw
-        self._opened = opened
         self._file = folder / "exported"
-        self._backend = opened()
+        self._backend = backend
         fill(self.manager())
         self.whole: Storage = {name: raw.read(name) for name in PARTITIONS}
 
@@ -230,18 +230,9 @@ class World:
         add(data, "get", ("memory", name), "messages")
         add(data, "get", ("sessions",), name)
         model = FakeListChatModel(responses=["short"])
-        both = (window, awindow), (select, aselect), (summarize, asummarize)
-        given: tuple[Any, ...] = (
-            {"last": 2},
-            {"keep": lambda message: bool(message.text)},
-            {"model": model, "keep": 1},
-        )
-        for (sync, async_), options in zip(both, given, strict=True):
-            acts[sync.__name__] = lambda sync=sync, async_=async_, options=options: (
-                sync(session, **options)
-                if form.loop is None
-                else form.loop.run_until_complete(async_(session, **options))
-            )
+        acts["window"] = lambda: self._either(window, awindow, session, last=2)
+        acts["select"] = lambda: self._either(select, aselect, session, keep=lambda message: bool(message.text))
+        acts["summarize"] = lambda: self._either(summarize, asummarize, session, model=model, keep=1)
         return acts
 
     def writes(self, manager: SessionManager, name: str) -> dict[str, Act]:
@@ -275,12 +266,9 @@ class World:
         add(manager, "create_session", name, exist_ok=True)
         acts["transaction"] = lambda: self._transaction(session)
         acts["lease"] = lambda: self._lease(session)
-        acts["append of a reader"] = lambda: (do(session, "messages"), do(session, "append", "user", "x"))
+        acts["append of a reader"] = lambda: [do(session, "messages"), do(session, "append", "user", "x")]
         acts["put"] = lambda: self._put(manager, name, {})
-        acts["put after reading"] = lambda: (
-            do(saver, "get_tuple", config(name)),
-            self._put(manager, name, {"items": [HumanMessage(WIDE)], "messages": [HumanMessage(WIDE)]}),
-        )
+        acts["put after reading"] = lambda: [do(saver, "get_tuple", config(name)), self._put(manager, name, VALUES)]
         add(saver, "collect", name)
         add(saver, "copy_thread", name, f"copy of {name}")
         add(saver, "prune", [name])
@@ -327,12 +315,29 @@ class World:
         add(manager.cache, "clear")
         return acts
 
+    def acts(self, manager: SessionManager, chance: Random | None = None) -> Iterator[tuple[str, Act]]:
+        """All of it in some order, what ends sessions at last; with chance some of it, in any order."""
+        named = [(f"{name} {what}", act) for name in IDS for what, act in self.reads(manager, name).items()]
+        named += self.together(manager).items()
+        named += [(f"{name} {what}", act) for name in IDS for what, act in self.writes(manager, name).items()]
+        if chance is not None:
+            chance.shuffle(named)
+            named = named[: len(named) // 4]
+        yield from named
+        for name in IDS:
+            yield from ((f"{name} {what}", act) for what, act in self.ends(manager, name).items())
+
     def ends(self, manager: SessionManager, name: str) -> dict[str, Act]:
         """What takes a session away, whatever it has become."""
         return {
             "delete thread": lambda: self.form.do(manager.checkpointer, "delete_thread", name),
             "delete": lambda: self.form.do(manager, "delete_session", name),
         }
+
+    def _either(self, sync: Any, async_: Any, *args: Any, **options: Any) -> Any:
+        if self.form.loop is None:
+            return sync(*args, **options)
+        return self.form.loop.run_until_complete(async_(*args, **options))
 
     def _list(self, manager: SessionManager, where: Any, **options: Any) -> list[Any]:
         if self.form.loop is None:
@@ -343,12 +348,12 @@ class World:
 
         return self.form.loop.run_until_complete(everything())
 
-    def _put(self, manager: SessionManager, name: str, values: dict[str, Any]) -> None:
+    def _put(self, manager: SessionManager, name: str, values: dict[str, Any]) -> Any:
         saver, do = manager.checkpointer, self.form.do
         where = do(
             saver, "put", config(name), checkpoint(values), {"source": "loop", "step": 9}, dict.fromkeys(values, 1)
         )
-        do(saver, "put_writes", where, [("items", 1)], "task")
+        return do(saver, "put_writes", where, [("items", 1)], "task")
 
     def _transaction(self, session: Session) -> None:
         transaction = session.transaction()
