@@ -97,7 +97,7 @@ class Partition:
 
 
 def _whole(key: bytes, value: Any) -> bytes:
-    """A value, if it is one: SQLite takes numbers where bytes are declared. As other damage it fails the whole batch."""
+    """A value, if it is one: SQLite takes numbers where bytes are declared. Like other damage it fails the batch."""
     if type(value) is not bytes:
         raise sqlite3.DatabaseError(f"malformed row at {key[:80]!r}: it holds no bytes")
     return value

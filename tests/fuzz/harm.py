@@ -190,7 +190,7 @@ def cut(stored: bytes, chance: Random) -> bytes:
     if how == 3:
         return stored[:at] + stored
     if how == 4:
-        return chance.choice(BYTES)
+        return bytes(chance.choice(BYTES))
     return stored[:at] + noise + stored[at + size :]
 
 

@@ -12,6 +12,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -27,7 +28,7 @@ from langgraph_sessionstore import Backend, SessionStoreError, keys, open_backen
 from langgraph_sessionstore.backends.memory import MemoryBackend
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", 0))
-EXAMPLES = {"memory": 25, "file": 6, "redis": 6}
+EXAMPLES = {"memory": 12, "file": 4, "redis": 4}
 
 
 def opened(kind: str, folder: Path, redis7: RedisServer) -> tuple[Backend, Raw]:
@@ -93,9 +94,8 @@ def test_a_harmed_row_brings_an_answer_or_an_error_of_ours(world: World) -> None
                 with GUARD.watching():
                     act()
                 answered += 1
-            except SessionStoreError as exc:
+            except SessionStoreError:
                 refused += 1
-                assert str(exc), f"seed {seed}: {what}"
             except BaseException as exc:
                 raise AssertionError(f"seed {seed}: {what} after harm to {partition!r}") from exc
         if partition not in LISTS:
@@ -105,17 +105,15 @@ def test_a_harmed_row_brings_an_answer_or_an_error_of_ours(world: World) -> None
 
 
 def _quietly(act: Any) -> None:
-    try:
+    with suppress(SessionStoreError):
         act()
-    except SessionStoreError:
-        pass
 
 
 def others(world: World, seed: int) -> None:
     """A session that was not harmed works, and so does its line in the list."""
     manager, do = world.manager(), world.form.do
     session = do(manager, "get_session", OTHER)
-    assert [message.text for message in do(session, "messages")][0] == "ONE", seed
+    assert do(session, "at", 0).text == "ONE", seed
     do(session, "append", "user", "still here")
     do(session, "remove", -1)
     assert do(session.store, "get", ("notes",), "k").value == {"text": "of a session"}

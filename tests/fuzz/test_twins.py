@@ -6,6 +6,7 @@ Rule: both answer alike, or both say that the row is damaged; the links of a val
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -15,8 +16,9 @@ from fuzz.harm import BYTES, cut, inside, value
 from fuzz.world import InMemory, InRedis, Raw
 from support.servers import RedisServer
 
-from langgraph_sessionstore import Backend, CorruptData, SessionStoreError, keys, open_backend, run
+from langgraph_sessionstore import Backend, CorruptData, SessionManager, SessionStoreError, keys, open_backend, run
 from langgraph_sessionstore.backends.memory import MemoryBackend
+from langgraph_sessionstore.backends.redis.commands import partition_key
 from langgraph_sessionstore.ops import (
     Add,
     Append,
@@ -25,8 +27,8 @@ from langgraph_sessionstore.ops import (
     Delete,
     DeleteRange,
     Drop,
-    Expire,
     ExpectLease,
+    Expire,
     Get,
     Lease,
     Links,
@@ -72,11 +74,10 @@ def test_links_that_were_made_up_lead_both_to_the_same_rows(twins: tuple[Twin, T
     for seed in range(300):
         chance = Random(seed)
         row = cut(good, chance) if chance.random() < 0.4 else inside(good, chance)
+        ask = Range(b"$row\x01", b"$row\x02", follow=True, known=known if chance.random() < 0.5 else ())
         found = []
         for backend, raw in twins:
             raw.change(NAME, {b"$row\x01": row})
-            ask = Range(b"$row\x01", b"$row\x02", follow=True, known=known if chance.random() < 0.5 else ())
-            chance = Random(seed)
             found.append(answer(backend, ask))
         one, other = (each[0] if isinstance(each, list) else each for each in found)
         assert one == other or {one.complete, other.complete} == {True, False}, (seed, row)  # Redis stops at 64 KB
@@ -112,7 +113,15 @@ def test_the_record_of_an_operation_id_is_replayed_or_refused(twins: tuple[Twin,
 
 def _fit(ops: Any, replies: Any) -> bool:
     """Each reply is of the kind that its operation has."""
-    kinds: Any = {Append: bytes, PutNew: bool, Delete: bool, DeleteRange: int, Add: int, Lease: int, Expire: (int, type(None))}
+    kinds: Any = {
+        Append: bytes,
+        PutNew: bool,
+        Delete: bool,
+        DeleteRange: int,
+        Add: int,
+        Lease: int,
+        Expire: (int, type(None)),
+    }
     return all(isinstance(reply, kinds.get(type(op), type(None))) for op, reply in zip(ops, replies, strict=True))
 
 
@@ -122,7 +131,9 @@ def test_lines_counters_and_leases_that_were_made_up(twins: tuple[Twin, Twin]) -
     for seed in range(150):
         chance = Random(seed)
         changes = {b"n" + chance.choice(names): chance.choice(BYTES) for _ in range(2)}
-        changes |= {kind + chance.choice([b"", b"0" * 12, b"zz"]) + chance.choice(names): b"" for kind in (b"c", b"a", b"x")}
+        changes |= {
+            kind + chance.choice([b"", b"0" * 12, b"zz"]) + chance.choice(names): b"" for kind in (b"c", b"a", b"x")
+        }
         changes |= {keys.LEASE: chance.choice(BYTES), b"$n\x01": chance.choice(BYTES), b"r": b"", b"t\x01": b"x"}
         for backend, raw in twins:
             raw.change(NAME, changes)
@@ -133,3 +144,25 @@ def test_lines_counters_and_leases_that_were_made_up(twins: tuple[Twin, Twin]) -
             ):
                 answer(backend, op)
             assert answer(backend, Drop()) == [None]
+
+
+MEMBERS = [b"", b"c", b"n", b"x", b"x000000000001s", b"\xff", b"\x02o", b"$m", b"$m\x01", b"$c\x01$\x01$i\x01"]
+
+
+def test_members_of_the_sorted_set_that_are_no_rows(redis7: RedisServer) -> None:
+    """Redis alone can hold them: no key, no end of a key, a score of their own."""
+    prefix = f"twins-{uuid.uuid4()}"
+    with open_backend(redis7.url, prefix=prefix) as backend, redis7.client() as client:
+        manager = SessionManager(backend)
+        session = manager.create_session("s", messages=["a"], ttl=3600)
+        for partition in (keys.session("s"), keys.registry("session")):
+            name = partition_key(prefix.encode(), partition)
+            for member in MEMBERS:
+                client.zadd(name, {member: 0})
+                assert [info.id for info in manager.list_sessions()] == ["s"]
+                assert abs(manager.count_sessions() - 1) <= 1  # a line that names nobody counts, one way or the other
+                for ask in (session.status, session.to_dict, lambda: session.append("user", "b"), session.undo):
+                    with suppress(SessionStoreError):
+                        ask()
+                client.zrem(name, member)
+        assert session.messages[0].text == "a"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Annotated, Any, Protocol, TypedDict
 
 import redis
@@ -199,7 +200,7 @@ class World:
 
     def reads(self, manager: SessionManager, name: str) -> dict[str, Act]:
         """All that can be asked of a session, without changing it."""
-        form, do = self.form, self.form.do
+        do = self.form.do
         session = Session(manager._common, name, None)
         acts: dict[str, Act] = {}
 

@@ -57,6 +57,10 @@ end
 
 local function set(key, value) put(key, key .. '\0' .. value) end
 
+local function ending(member) -- where its key ends; one that somebody else has put there may be nothing but a key
+  return string.find(member, '\0', 1, true) or #member + 1
+end
+
 local function keys_between(lo, hi, most) -- '' for most: all
   local found
   if most == '' then
@@ -65,7 +69,7 @@ local function keys_between(lo, hi, most) -- '' for most: all
     found = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', 0, most)
   end
   for i, member in ipairs(found) do
-    found[i] = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+    found[i] = string.sub(member, 1, ending(member) - 1)
   end
   return found
 end
@@ -201,7 +205,7 @@ local function page(at)
   local found = redis.call(command, K, lo, hi, 'LIMIT', 0, limit)
   local reply = {''}
   for _, member in ipairs(found) do
-    local key = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+    local key = string.sub(member, 1, ending(member) - 1)
     if #found == tonumber(limit) then reply[1] = key end
     local name = string.sub(key, before + 1)
     local record = record_of(name)
@@ -318,7 +322,7 @@ local function follow(rows, told)
   local below, runs, known, spans = {}, {}, {}, {}
   gather(told, 1, below, known)
   for prefix, stops in pairs(known) do known[prefix] = numbers(stops) end
-  for _, member in ipairs(rows) do gather(member, string.find(member, '\0', 1, true) + 1, below, runs) end
+  for _, member in ipairs(rows) do gather(member, ending(member) + 1, below, runs) end
   for prefix in pairs(below) do spans[#spans + 1] = {prefix, prefix .. '\2', prefix .. '\255'} end
   for prefix, stops in pairs(runs) do
     local pieces = without(numbers(stops), known[prefix] or {})
