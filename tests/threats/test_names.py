@@ -8,6 +8,7 @@ or of the name of a file. Labels and keys of a store, and of a cache, are tried 
 from __future__ import annotations
 
 import unicodedata
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def test_a_thread_and_a_namespace_are_two_names(manager: SessionManager, form: F
 @pytest.mark.parametrize("form", ["sync", "async"], indirect=True)
 def test_a_prefix_is_one_application_and_no_other(redis7: RedisServer, form: Form) -> None:
     prefixes = ["app", "app2", "app:", "ap", "app*", "app?", "app:$session/s/", "a\r\nFLUSHALL\r\n", "App"]
-    prefixes = [f"threat {prefix}" for prefix in prefixes]
+    run = f"threat-{uuid.uuid4()} "
+    prefixes = [run + prefix for prefix in prefixes]
     for braces in ("app:{$session/s/}", "{app}", "}"):
         with pytest.raises(ConfigurationError, match="holds no braces"):
             open_backend(redis7.url, prefix=braces)
@@ -122,5 +124,5 @@ def test_a_prefix_is_one_application_and_no_other(redis7: RedisServer, form: For
     for manager in managers.values():
         form.do(manager.backend, "close")
         manager.backend.close()
-    others: Any = raw.of_redis([redis7.url], "threat")
-    assert all(name.startswith(b"threat ") for name in others)
+    others: Any = raw.of_redis([redis7.url], run)
+    assert all(name.startswith(run.encode()) for name in others)
