@@ -49,6 +49,10 @@ class SessionPage(Sequence[SessionInfo]):
         return f"SessionPage({list(self._sessions)!r}, cursor={self.cursor!r})"
 
 
+_LAST = 253_402_300_799_000
+"""The last second that a timestamp can name; the list may hold any."""
+
+
 def timestamp(milliseconds: int) -> str:
     """A moment as an ISO timestamp."""
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(min(milliseconds, _LAST) / 1000, timezone.utc).isoformat(timespec="milliseconds")

@@ -9,10 +9,10 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import CheckpointTuple
 
-from .. import keys
 from ..ops import Plan
 from ..plans import listing, reading
 from ..plans.listing import Position, Wanted
+from ..plans.places import session_named
 from ..plans.records import Stored
 from ..plans.tools import Tools
 from .configs import Target, named_checkpoint
@@ -62,8 +62,9 @@ class Search:
     def _page_of_threads(self) -> Plan[Sequence[CheckpointTuple]]:
         entries = yield from listing.threads(self._more_threads or b"")
         for entry in entries.rows:
-            name = str(keys.decode(entry.name)[1])
-            self._threads.append((name, name))
+            name = session_named(entry.name)
+            if name is not None:
+                self._threads.append((name, name))
         self._more_threads = entries.cursor or None
         return []
 

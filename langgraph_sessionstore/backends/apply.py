@@ -241,15 +241,27 @@ def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:
     for back in range(3):
         record = rows.get(_operation(generation - back, batch.op_id or b""))
         if record is not None:
+            writes = [op for op in batch.ops if type(op) in WRITES]
             try:
                 replies: list[Any] = msgpack.unpackb(record)
-                fits = len(replies) == sum(type(op) in WRITES for op in batch.ops)
+                fits = len(replies) == len(writes)
             except Exception as exc:  # msgpack's errors share no root
                 raise CorruptData("the record of an operation id is damaged") from exc
-            if not fits:
+            if not fits or not all(map(replied, writes, replies)):
                 raise CorruptData("this operation id was used for another batch")
             return replies
     return None
+
+
+def replied(op: Op, reply: Any) -> bool:
+    """Whether an operation that writes may have had this reply."""
+    if isinstance(op, Append):
+        return type(reply) is bytes
+    if isinstance(op, (PutNew, Delete)):
+        return type(reply) is bool
+    if isinstance(op, (DeleteRange, Add, Lease)):
+        return type(reply) is int
+    return reply is None or (isinstance(op, Expire) and type(reply) is int)
 
 
 def _record(rows: Rows, op_id: bytes, now: int, written: list[Any]) -> None:

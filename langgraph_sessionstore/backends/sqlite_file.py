@@ -8,7 +8,10 @@ Rule 2: nobody but SQLite opens the file. Closing any other descriptor of it wou
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from ..errors import BackendError, BackendUnavailable, DamagedStorage, ForeignStorage, UnsupportedFormat
 
@@ -61,6 +64,9 @@ def connect(file: Path, durability: str) -> sqlite3.Connection:
                     db.execute(statement)
             db.execute("COMMIT")
         _refuse_newer(file, version)
+        db.execute("PRAGMA trusted_schema = OFF")
+        if {row for row in _schema(db) if not row[1].startswith("sqlite_stat")} != _ours():  # those are ANALYZE's
+            raise ForeignStorage(f"{file} holds tables, views or triggers that are not ours. It was left as it is")
         if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != b"wal":
             raise BackendError(f"SQLite cannot keep a write-ahead log at {file}: is this a local disk?")
         db.execute(f"PRAGMA synchronous = {durability}")
@@ -69,6 +75,22 @@ def connect(file: Path, durability: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _schema(db: sqlite3.Connection) -> set[tuple[Any, ...]]:
+    """All tables, indexes, views and triggers: a view in the place of a table, or a trigger, would run what it says."""
+    found = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {
+        tuple(part.decode("utf-8", "replace") if isinstance(part, bytes) else part for part in row) for row in found
+    }
+
+
+@cache
+def _ours() -> frozenset[tuple[Any, ...]]:
+    with closing(sqlite3.connect(":memory:")) as db:
+        for statement in _TABLES.split(";"):
+            db.execute(statement)
+        return frozenset(_schema(db))
 
 
 def _examine(file: Path) -> None:

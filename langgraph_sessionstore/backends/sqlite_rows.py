@@ -7,6 +7,7 @@ rows         partition, key, value       ordered by (partition, key), so a parti
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
 
 from .. import keys
 from ..ops import Row
@@ -27,6 +28,8 @@ class Partition:
         found = self._run("SELECT id, expires FROM partitions WHERE name = ?", (name,)).fetchone()
         if found:
             self._id, expires = found
+            if type(expires) not in (int, type(None)):
+                raise sqlite3.DatabaseError(f"malformed end of partition {name[:80]!r}")
             if expires is not None and expires <= now:
                 if writing:
                     self.clear()
@@ -34,7 +37,7 @@ class Partition:
 
     def get(self, key: bytes) -> bytes | None:
         found = self._run("SELECT value FROM rows WHERE partition = ? AND key = ?", (self._id, key)).fetchone()
-        return found[0] if found else None
+        return _whole(key, found[0]) if found else None
 
     def put(self, key: bytes, value: bytes) -> None:
         if not self._writing:
@@ -51,10 +54,14 @@ class Partition:
     def range(self, lo: bytes, hi: bytes | None, limit: int | None, offset: int, reverse: bool) -> list[Row]:
         span, values = self._span(lo, hi)
         order = "DESC" if reverse else "ASC"
-        return self._run(
+        found: list[Row] = self._run(
             f"SELECT key, value FROM rows WHERE {span} ORDER BY key {order} LIMIT ? OFFSET ?",
             (*values, -1 if limit is None else limit, offset),
         ).fetchall()
+        for key, value in found:
+            if type(value) is not bytes:
+                _whole(key, value)
+        return found
 
     def count(self, lo: bytes, hi: bytes | None) -> int:
         span, values = self._span(lo, hi)
@@ -87,6 +94,13 @@ class Partition:
         if hi is None:
             return "partition = ? AND key >= ?", (self._id, lo)
         return "partition = ? AND key >= ? AND key < ?", (self._id, lo, hi)
+
+
+def _whole(key: bytes, value: Any) -> bytes:
+    """A value, if it is one: SQLite takes numbers where bytes are declared. Like other damage it fails the batch."""
+    if type(value) is not bytes:
+        raise sqlite3.DatabaseError(f"malformed row at {key[:80]!r}: it holds no bytes")
+    return value
 
 
 def sweep(db: sqlite3.Connection, now: int, most: int = 16) -> None:

@@ -21,7 +21,7 @@ from ..serde.messages import clone, fingerprint, is_message
 from ..serde.serializer import SessionSerializer
 from .cache import Element
 from .layout import Slice, Tail
-from .records import Kind, Typed, Value
+from .records import DOUBLES, Kind, Typed, Value, count, merged
 
 INLINE = 96  # bytes up to which a value is stored in the record itself
 ITEM = 96  # bytes that items have on average before a list or dict of them is shared
@@ -169,7 +169,8 @@ def _compared(kind: Kind, typed: Typed | None, items: Sequence[Element], base: V
         pieces: tuple[Slice | list[Element], ...] = (*base.parts, new) if new else base.parts
     else:
         pieces = _pieces(items, digests, base, known)
-    if len(pieces) > SLICES:
+    kept = [piece for piece in pieces if isinstance(piece, Slice)]
+    if len(pieces) > SLICES or count(kept) > DOUBLES * count(merged(kept)):
         return Draft(kind, typed, (list(items),), None, digest)
     return Draft(kind, typed, pieces, base.tail, digest)
 

@@ -13,7 +13,7 @@ from .. import keys
 from ..ops import Batch, Call, Calls, Conflict, Delete, DeleteRange, Expect, Get, Op, Plan, Range, etag, must
 from . import layout, records
 from .layout import Slice
-from .reading import merged
+from .records import merged
 from .tools import Tools
 
 
@@ -31,15 +31,17 @@ def collect(tools: Tools, thread: str) -> Plan[int]:
             live.setdefault(part.branch, []).append(part)
     gaps: list[Op] = []
     ends: list[Call] = []
+    known: set[int] = set()
     for key, size in branches:
-        branch = int(keys.decode(key)[1])
+        branch, count = layout.branch_of(key, size)
+        known.add(branch)
         if branch in live or branch in tails:
-            gaps += [DeleteRange(*_span(gap)) for gap in _gaps(branch, int(size), live.get(branch, ()))]
+            gaps += [DeleteRange(*_span(gap)) for gap in _gaps(branch, count, live.get(branch, ()))]
         else:  # a writer may have gone on from its end, so the end is guarded
             rows = DeleteRange(*keys.below("e", branch))
             ends.append(Call(partition, Batch(rows, Delete(key), Expect(key, etag(size)))))
     if version is not None:
-        strays = [DeleteRange(*span) for span in _between({*live, *(int(keys.decode(key)[1]) for key, _ in branches)})]
+        strays = [DeleteRange(*span) for span in _between({*live, *known})]
         ends.append(Call(partition, Batch(*strays, Expect(layout.VERSION, etag(version)))))
     gone = sum((yield from must(partition, *gaps))) if gaps else 0
     for outcome in (yield Calls(ends)) if ends else ():

@@ -12,7 +12,7 @@ from langchain_core.messages import BaseMessage
 
 from .. import keys
 from ..errors import ConflictError, CorruptData, SessionError
-from ..ops import Conflict, ExpectLease, Get, Op, Range, Row, call, must
+from ..ops import Conflict, Count, ExpectLease, Get, Op, Range, Row, call, must
 from ..ops import Plan as Plan
 from . import order, reading
 from .desk import Desk
@@ -21,6 +21,9 @@ from .places import DETAILS, GRAPH, HEAD, LOG, MESSAGES, ORDER, REDO, SUMMARY, U
 from .reading import Reading, load_value
 from .records import Stored
 from .tools import unpack_typed
+
+_STRAY = 1000
+"""So many messages may be missing, and those that are left can be read."""
 
 
 class Contents(NamedTuple):
@@ -35,6 +38,8 @@ class Contents(NamedTuple):
     summary: bytes | None
     details: bytes | None
     head: bytes | None
+    held: int
+    """How many messages the log holds."""
     log: dict[bytes, bytes]
     """The messages of the log, when asked for."""
     undone: list[Row]
@@ -51,7 +56,7 @@ def read(desk: Desk, *, messages: bool = True, history: bool = False, turn: bool
     With `turn`, `LeaseHeld` or `LeaseLost` when nothing could be written now.
     """
     asked: list[Op] = [Get(keys.TOMBSTONE), Get(GRAPH), Get(LOG), Get(ORDER), Get(SUMMARY), Get(DETAILS), Get(HEAD)]
-    asked += [Range(*MESSAGES)] if messages else []
+    asked += [Count(*MESSAGES), *([Range(*MESSAGES)] if messages else [])]
     asked += [Range(*UNDONE), Range(*REDO)] if history else []
     asked += [ExpectLease(desk.writer.lease)] if turn else []
     asked.insert(0, Get(keys.INCARNATION))
@@ -68,7 +73,7 @@ def read(desk: Desk, *, messages: bool = True, history: bool = False, turn: bool
         if turn and isinstance((yield from call(desk.partition, asked[-1])), Conflict):
             raise_refused(asked[-1], desk.session_id, desk.writer.lease)
         raise
-    incarnation, tombstone, graph, size, order_, summary, details, head, *lists = replies
+    incarnation, tombstone, graph, size, order_, summary, details, head, held, *lists = replies
     desk.check(incarnation, tombstone)
     return Contents(
         incarnation,
@@ -78,6 +83,7 @@ def read(desk: Desk, *, messages: bool = True, history: bool = False, turn: bool
         summary,
         details,
         head,
+        held,
         dict(lists.pop(0)) if messages else {},
         lists[0] if history else [],
         lists[1] if history else [],
@@ -128,6 +134,11 @@ def _metadata(desk: Desk, stored: Stored) -> Any:
 def log_numbers(desk: Desk, contents: Contents) -> list[int]:
     """The numbers of the log's messages, in order."""
     size = order.size_of(contents.size, desk.session_id)
+    listed = order.length(contents.order, contents.size, desk.session_id)
+    if listed > 2 * contents.held + _STRAY:  # not by accident: a few bytes shall not make millions of them
+        raise CorruptData(
+            f"the log of session {desk.session_id!r} is damaged: it lists {listed} messages, more than it has"
+        )
     return order.unpack(contents.order, desk.session_id).numbers(size)
 
 

@@ -56,8 +56,12 @@ def unpack_step(stored: bytes, session_id: str) -> Step:
     """An operation from its row."""
     place = f"an operation to undo in session {session_id!r}"
     match codec.unpack(stored, place):
-        case [str(label), int(appended), dict(before), dict(after), None | [_, _, str()] as graph]:
-            if (before.keys() | after.keys()) <= {ORDER, SUMMARY, DETAILS}:
+        case [
+            str(label), int(appended), dict(before), dict(after),
+            (None | [None | str(), None | str(), str()]) as graph,
+        ] if appended >= 0:  # fmt: skip
+            rows = [*before.items(), *after.items()]
+            if all(key in (ORDER, SUMMARY, DETAILS) and isinstance(row, (bytes, type(None))) for key, row in rows):
                 return Step(label, appended, before, after, tuple(graph) if graph else None)
     raise CorruptData(f"{place} is damaged")
 
@@ -237,7 +241,7 @@ def commit(
         return False
     due = bool(found.undone or found.redo)
     if desk.depth:
-        due = bool(found.undone) and (int(keys.decode(found.undone[-1][0])[-1]) + 2) % TRIM == 0
+        due = bool(found.undone) and (places.operation(found.undone[-1][0], desk.session_id) + 2) % TRIM == 0
     if due:
         yield from _tidy(desk)
     return True

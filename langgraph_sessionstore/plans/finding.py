@@ -29,7 +29,7 @@ from .items import (
     Place,
     Stored,
     Where,
-    namespace_of,
+    namespaces_in,
     place_of,
 )
 from .keeping import sweep
@@ -162,8 +162,7 @@ def lines_below(prefix: Namespace) -> Page:
 
 def places_below(prefix: Namespace, entries: Entries) -> list[Place]:
     """The places of the namespaces on a page of the list, but for that one itself."""
-    names = [namespace_of(entry.name) for entry in entries.rows]
-    return [place_of(name) for name in names if name != prefix]
+    return [place_of(name) for name in namespaces_in(entries) if name != prefix]
 
 
 def pace(many: int, size: int, most: int = ITEMS) -> int:
@@ -233,7 +232,7 @@ def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
     def read(after: bytes | None) -> Plan[tuple[list[Namespace], Any]]:
         (listed,) = yield from must(STORE, lines_below(conditions.start)._replace(after=after or b""))
         entries: Entries = listed
-        names = [name for entry in entries.rows if conditions.fit(name := namespace_of(entry.name))]
+        names = [name for name in namespaces_in(entries) if conditions.fit(name)]
         places = [place_of(name) for name in names]
         looks = [Batch(place.any_item(), place.past(now, 1)) for place in places]
         rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))

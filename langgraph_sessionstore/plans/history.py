@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
 
 from .. import keys
-from ..errors import ConflictError
+from ..errors import ConflictError, CorruptData
 from ..ops import Plan, Range, must
 from . import channels, layout, records
 from .reading import exactly, load_typed, load_value, read, writes_of
@@ -79,10 +79,17 @@ def _page(thread: str, ns: str, first: str | None, *, own: bool = False) -> Plan
         Range(writes_lo, mine[0], limit=WRITES, reverse=True),
         *([Range(*mine)] if own else []),
     )
-    whole = str(keys.decode(below[-1][0])[2]) if len(below) == WRITES else ""
+    whole = _checkpoint_of(below[-1][0], thread) if len(below) == WRITES else ""
     stored = [records.unpack(key, value, thread) for key, value in found]
     rows = [row for part in (below, *more) for row in part]
     return _Page({one.record.id: one for one in stored}, dict(rows), whole)
+
+
+def _checkpoint_of(write: bytes, thread: str) -> str:
+    match keys.decode(write):
+        case [_, _, str(checkpoint_id), *_]:
+            return checkpoint_id
+    raise CorruptData(f"thread {thread!r} holds {write[:80]!r}, which is no write")
 
 
 def _seeds(tools: Tools, thread: str, seeds: dict[str, Record]) -> Plan[dict[str, Any]]:

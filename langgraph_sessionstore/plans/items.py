@@ -18,6 +18,7 @@ Rule: whole labels are compared, so ("foo",) never reaches what is in ("foobar",
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from .. import codec, keys
 from ..errors import ConfigurationError, CorruptData
 from ..keys import Segment, Span
-from ..ops import Batch, Call, Calls, Delete, Expect, Get, Op, Plan, Put, Range, etag, must_all
+from ..ops import Batch, Call, Calls, Delete, Entries, Expect, Get, Op, Plan, Put, Range, etag, must_all
 from .ending import End, Ended, unpack_end
 from .reading import load_typed
 from .tools import pack_typed, unpack_typed
@@ -178,12 +179,15 @@ def located(address: Address) -> tuple[Place, Where]:
     return place, place.where(address[1])
 
 
-def namespace_of(partition: bytes) -> Namespace:
-    """The namespace that the list means by the name of a partition."""
-    kind, *labels = keys.decode(partition)
-    if kind != "store" or not all(isinstance(label, str) for label in labels):
-        raise CorruptData(f"the list of namespaces names {partition[:80]!r}, which is none")
-    return tuple(map(str, labels))
+def namespaces_in(entries: Entries) -> list[Namespace]:
+    """The namespaces that a page of the list names; other lines, whoever wrote them, hide nothing."""
+    found: list[Namespace] = []
+    for entry in entries.rows:
+        with suppress(CorruptData):
+            kind, *labels = keys.decode(entry.name) or [""]
+            if kind == "store" and all(isinstance(label, str) for label in labels):
+                found.append(tuple(map(str, labels)))
+    return [name for name in found if name and name[0] != SESSION_NAMESPACE]  # no list has what belongs to a session
 
 
 def pack_value(serde: SerializerProtocol, value: Mapping[str, Any]) -> bytes:

@@ -46,7 +46,7 @@ from .items import (
     Address,
     Place,
     Where,
-    namespace_of,
+    namespaces_in,
     pack_item,
     place_of,
 )
@@ -250,10 +250,7 @@ def sweep_all(shelves: Shelves, now: int) -> Plan[int]:
     while True:
         (page,) = yield from must(STORE, Page("name", after=cursor, limit=_SWEPT))
         entries: Entries = page
-        places = []
-        for entry in entries.rows:
-            with suppress(CorruptData):  # who lists it will say so
-                places.append(place_of(namespace_of(entry.name)))
+        places = [place_of(name) for name in namespaces_in(entries)]
         looks = [Batch(place.past(now, 1), place.any_item()) for place in places]
         found = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
         for place, (hints, rows) in zip(places, found, strict=True):

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .. import keys
+from ..errors import CorruptData
 from ..ops import Run
 
 VERSION = keys.encode("v")
@@ -59,8 +60,18 @@ def only(key: bytes) -> keys.Span:
 
 def record_name(key: bytes) -> tuple[str, str]:
     """The (ns, checkpoint_id) of a record's key."""
-    _, ns, checkpoint_id = keys.decode(key)
-    return str(ns), str(checkpoint_id)
+    match keys.decode(key):
+        case [_, str(ns), str(checkpoint_id)]:
+            return ns, checkpoint_id
+    raise CorruptData(f"a checkpoint has a namespace and an id, not {key[:80]!r}")
+
+
+def branch_of(key: bytes, stored: bytes) -> tuple[int, int]:
+    """The number of a branch, and how many elements it has ever had, from its row."""
+    match keys.decode(key):
+        case [_, int(number)] if stored.isdigit() and len(stored) <= 16:
+            return number, int(stored)
+    raise CorruptData(f"the branch at {key[:80]!r} does not know its size")
 
 
 def index(ns: str, checkpoint_id: str) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import keys
+from ..errors import CorruptData
 from ..ops import Entries, Get, Page, Plan, Range, Row, must
 from . import layout, records
 from .places import REGISTRY
@@ -73,7 +74,7 @@ def _of_all(
     tools: Tools, thread: str, wanted: Wanted, after: Position | None, size: int
 ) -> Plan[tuple[Reading, Position | None]]:
     root = yield from read(tools, thread, _range("", wanted, after, size), also=[_index(wanted, after, size)])
-    names = _names(root.also[0])
+    names = _names(root.also[0], thread)
     own = {Position(stored.record.id, ""): stored for stored in root.found}
     if not names:
         return root, _end(list(own), size)
@@ -95,8 +96,15 @@ def _index(wanted: Wanted, after: Position | None, size: int) -> Range:
     return Range(lo, max(lo, hi), limit=size, reverse=True)
 
 
-def _names(rows: Sequence[Row]) -> list[Position]:
-    return [Position(*map(str, keys.decode(key)[1:])) for key, _ in rows]
+def _names(rows: Sequence[Row], thread: str) -> list[Position]:
+    return [_position(keys.decode(key), thread) for key, _ in rows]
+
+
+def _position(name: Sequence[keys.Segment], thread: str) -> Position:
+    match name:
+        case [_, str(checkpoint_id), str(ns)]:
+            return Position(checkpoint_id, ns)
+    raise CorruptData(f"the index of checkpoints of thread {thread!r} is damaged at {name!r:.80}")
 
 
 def bare(thread: str, after: Position | None, size: int) -> Plan[tuple[bytes | None, list[Stored], Position | None]]:
@@ -105,7 +113,7 @@ def bare(thread: str, after: Position | None, size: int) -> Plan[tuple[bytes | N
     ranges = _range("", wanted, after, size), _index(wanted, after, size)
     incarnation, rows, index = yield from must(partition, Get(keys.INCARNATION), *ranges)
     found = {Position(layout.record_name(key)[1], ""): (key, row) for key, row in rows}
-    order = sorted([*found, *_names(index)], reverse=True)[:size]
+    order = sorted([*found, *_names(index, thread)], reverse=True)[:size]
     others = [(name, layout.record(name.ns, name.id)) for name in order if name.ns]
     if others:
         incarnation, *more = yield from must(partition, Get(keys.INCARNATION), *(Get(key) for _, key in others))

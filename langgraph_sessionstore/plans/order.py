@@ -33,18 +33,27 @@ class Order(NamedTuple):
 
 def of(numbers: Iterable[int], size: int) -> Order:
     """The order in which these are the messages, of a log that has had `size` messages; appends come behind them."""
-    order = closed(numbers, size)
+    return of_runs(closed(numbers, size).runs, size)
+
+
+def of_runs(runs: Iterable[tuple[int, int]], size: int) -> Order:
+    """The same, from runs of them."""
+    order = _closed(runs, size)
     return Order() if order.runs in ((), ((0, size),)) and (order.runs or not size) else order
 
 
 def closed(numbers: Iterable[int], size: int) -> Order:
     """The same, with all of them listed, as it is kept for undo."""
+    return _closed(((number, number + 1) for number in numbers), size)
+
+
+def _closed(parts: Iterable[tuple[int, int]], size: int) -> Order:
     runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number:
-            runs[-1] = runs[-1][0], number + 1
+    for first, stop in parts:
+        if runs and runs[-1][1] == first:
+            runs[-1] = runs[-1][0], stop
         else:
-            runs.append((number, number + 1))
+            runs.append((first, stop))
     return Order(tuple(runs), size)
 
 

@@ -21,6 +21,7 @@ Rule: nothing in a value repeats the session's id, so that a partition can be co
 from __future__ import annotations
 
 from .. import keys
+from ..errors import CorruptData
 
 BORN = keys.encode("a")
 DETAILS = keys.encode("d")
@@ -41,6 +42,25 @@ REDO = keys.below("r")
 
 REGISTRY = keys.registry("session")
 """The list of all sessions."""
+
+
+def session_named(partition: bytes) -> str | None:
+    """The session whose partition this is; None: that of none."""
+    try:
+        match keys.decode(partition):
+            case ["session", str(session_id)]:
+                return session_id
+    except CorruptData:
+        pass
+    return None
+
+
+def operation(key: bytes, session_id: str) -> int:
+    """The number of an operation that can be undone or redone."""
+    match keys.decode(key):
+        case [_, int(number)]:
+            return number
+    raise CorruptData(f"session {session_id!r} holds {key[:80]!r}, which is no operation to undo")
 
 
 def message(number: int) -> bytes:

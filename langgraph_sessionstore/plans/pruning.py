@@ -41,8 +41,8 @@ from . import layout, records
 from .cache import Name
 from .collecting import collect
 from .entry import Life, afterwards, announce, answers, raise_refused, was_listed
-from .places import GRAPH, HEAD, LIFE, REGISTRY
-from .reading import load_metadata, unpack_write
+from .places import GRAPH, HEAD, LIFE, REGISTRY, session_named
+from .reading import load_metadata, run_of, unpack_write
 from .records import Stored
 from .tools import TRIES, Tools
 
@@ -88,7 +88,7 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
         while after is not None:
             (found,) = yield from must(REGISTRY, Page("run", keys.encode(run), after, RUNS))
             entries: Entries = found
-            threads.update((str(keys.decode(entry.name)[1]), None) for entry in entries.rows)
+            threads.update((name, None) for entry in entries.rows if (name := session_named(entry.name)) is not None)
             after = entries.cursor or None
     for number, thread in enumerate(threads):
         plan = _retain(tools, thread, _without(tools, thread, gone), gone)
@@ -97,7 +97,7 @@ def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
 
 def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Name, Stored]], set[Name]]:
     def choose(stored: Mapping[Name, Stored]) -> set[Name]:
-        return {name for name, one in stored.items() if load_metadata(tools, thread, one).get("run_id") not in gone}
+        return {name for name, one in stored.items() if run_of(tools, thread, one) not in gone}
 
     return choose
 
@@ -152,7 +152,7 @@ def copy(
 
 def _run_of(tools: Tools, thread: str, key: bytes, value: bytes) -> Any:
     try:
-        return load_metadata(tools, thread, records.unpack(key, value, thread)).get("run_id")
+        return run_of(tools, thread, records.unpack(key, value, thread))
     except DataError:  # a copy is like what it was copied from, damage included
         return None
 
@@ -245,7 +245,7 @@ def _delta(tools: Tools, thread: str, stored: Mapping[Name, Stored]) -> dict[str
     delta: dict[str, set[str]] = {}
     for (ns, _), one in stored.items():
         counters: Any = load_metadata(tools, thread, one).get("counters_since_delta_snapshot") or {}
-        delta.setdefault(ns, set()).update(counters)
+        delta.setdefault(ns, set()).update(counters if isinstance(counters, Mapping) else ())
     return delta
 
 

@@ -22,7 +22,7 @@ from . import channels, layout, records
 from .cache import Base, Element
 from .channels import Found
 from .layout import SPECIAL, Slice
-from .records import Record, Stored
+from .records import Record, Stored, merged
 from .tools import TRIES, Tools, unpack_typed
 from .versions import Version, following
 
@@ -100,18 +100,6 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
         tools.cache.learn(partition, incarnation, (), fresh)
         return Reading(found, have, rows, more, incarnation)
     raise ConflictError(f"thread {thread!r} was changed each time while it was read")
-
-
-def merged(parts: Iterable[Slice]) -> list[Slice]:
-    """The same elements in as few slices as possible."""
-    result: list[Slice] = []
-    for part in sorted(set(parts)):
-        last = result[-1] if result else None
-        if last and last.branch == part.branch and part.first <= last.stop:
-            result[-1] = Slice(part.branch, last.first, max(last.stop, part.stop))
-        else:
-            result.append(part)
-    return result
 
 
 def _absent(wanted: Iterable[Slice], have: Found) -> Iterable[Slice]:
@@ -221,6 +209,12 @@ def load_metadata(tools: Tools, thread: Any, stored: Stored) -> CheckpointMetada
     return metadata
 
 
+def run_of(tools: Tools, thread: Any, stored: Stored) -> str | None:
+    """The run that made a checkpoint, when it has an id."""
+    run = load_metadata(tools, thread, stored).get("run_id")
+    return run if isinstance(run, str) else None
+
+
 def config_of(thread: Any, ns: str, checkpoint_id: str) -> RunnableConfig:
     """The config that names a checkpoint."""
     return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
@@ -236,12 +230,17 @@ def writes_of(rows: dict[bytes, bytes], ns: str, checkpoint_id: str, thread: Any
 def unpack_write(key: bytes, stored: bytes, thread: Any) -> Write:
     """A pending write from its row."""
     place = f"the write at {key!r} in thread {thread!r}"
-    try:
-        *_, task_id, number = keys.decode(key)
-        channel, type_, data, task_path, run = codec.unpack(stored, place)
-        return Write(task_path, str(task_id), int(number) - SPECIAL, channel, (type_, data), run)
-    except (TypeError, ValueError) as exc:
-        raise CorruptData(f"{place} is damaged: {exc}") from exc
+    match [*keys.decode(key), *_parts(codec.unpack(stored, place))]:
+        case [
+            _, str(), str(), str(task_id), int(number),
+            str(channel), str(type_), bytes(data), str(task_path), (None | str()) as run,
+        ]:  # fmt: skip
+            return Write(task_path, task_id, number - SPECIAL, channel, (type_, data), run)
+    raise CorruptData(f"{place} is damaged")
+
+
+def _parts(packed: Any) -> list[Any]:
+    return packed if isinstance(packed, list) else []
 
 
 def _revive_sends(tools: Tools, thread: Any, record: Record, reading: Reading, checkpoint: dict[str, Any]) -> None:
@@ -263,8 +262,8 @@ def _by_number(version: Version) -> tuple[float, str]:
 
 
 def _mapping(value: Any, place: str) -> Any:
-    if not isinstance(value, dict):
-        raise CorruptData(f"{place} is damaged: it is no dict")
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
+        raise CorruptData(f"{place} is damaged: it is no dict of names")
     return value
 
 

@@ -7,7 +7,7 @@ Rule 2: the links in front of a record lead to all its elements and to its pendi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from .. import codec
@@ -25,6 +25,8 @@ _KINDS: tuple[Kind, ...] = ("inline", "whole", "list", "dict")
 _LAYOUT = 1
 ITEMS = 1 << 24
 """How many elements a record may refer to. A few damaged bytes shall not send a reader after billions of them."""
+DOUBLES = 16
+"""How often it may refer to the same element, on average. What is small shall not become large by reading."""
 
 
 class Value(NamedTuple):
@@ -45,7 +47,7 @@ class Value(NamedTuple):
     @property
     def items(self) -> int:
         """How many elements it has."""
-        return sum(part.stop - part.first for part in self.parts)
+        return count(self.parts)
 
 
 class Record(NamedTuple):
@@ -118,7 +120,10 @@ class Stored(NamedTuple):
 
 def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
     """Read a record; `CorruptData` when it is none."""
-    ns, checkpoint_id = layout.record_name(key)
+    try:
+        ns, checkpoint_id = layout.record_name(key)
+    except CorruptData as exc:
+        raise CorruptData(f"a checkpoint of thread {thread!r} is damaged: {exc}") from exc
     place = f"checkpoint {checkpoint_id!r} of thread {thread!r}"
     try:
         _, packed = split_links(stored)
@@ -133,14 +138,14 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
             _typed(fields),
             _typed(metadata),
             channel_versions.unpack(versions),
-            seen if seen is None else {node: channel_versions.unpack(of) for node, of in seen.items()},
-            {channel: _unpack_value(value) for channel, value in values.items()},
+            seen if seen is None else {_name(node): channel_versions.unpack(of) for node, of in seen.items()},
+            {_name(channel): _unpack_value(value) for channel, value in values.items()},
             _tail(tail),
             sends_of,
         )
         if not all(text is None or isinstance(text, str) for text in (parent, sends_of)):
             raise ValueError("a parent is no id")
-        if sum(value.items for value in record.values.values()) > ITEMS:
+        if count(record.parts()) > min(ITEMS, DOUBLES * count(merged(record.parts()))):
             raise ValueError("more elements than there can be")
     except UnsupportedFormat:
         raise
@@ -148,6 +153,23 @@ def unpack(key: bytes, stored: bytes, thread: str) -> Stored:
         raise CorruptData(f"{place} is damaged: {exc}") from exc
     comparable(record.versions, *(record.seen or {}).values())
     return Stored(record, etag(stored))
+
+
+def count(parts: Iterable[Slice]) -> int:
+    """How many elements these are."""
+    return sum(part.stop - part.first for part in parts)
+
+
+def merged(parts: Iterable[Slice]) -> list[Slice]:
+    """The same elements in as few slices as possible."""
+    result: list[Slice] = []
+    for part in sorted(set(parts)):
+        last = result[-1] if result else None
+        if last and last.branch == part.branch and part.first <= last.stop:
+            result[-1] = Slice(part.branch, last.first, max(last.stop, part.stop))
+        else:
+            result.append(part)
+    return result
 
 
 def plain_versions(versions: Any) -> Versions:
@@ -162,6 +184,12 @@ def plain_seen(seen: Any) -> dict[str, Versions] | None:
     if type(seen) is not dict or not all(type(k) is str and are_versions(of) for k, of in seen.items()):
         return None
     return {node: dict(of) for node, of in seen.items()}
+
+
+def _name(given: Any) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"no name: {given!r:.40}")
+    return given
 
 
 def _typed(pair: Any) -> Typed:

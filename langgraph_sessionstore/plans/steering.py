@@ -19,7 +19,7 @@ from ..errors import ConflictError, SessionError
 from ..ops import Add, Expect, ExpectEmpty, Op, Plan, Put, Range, must
 from . import layout, reading, records
 from .desk import Desk
-from .records import Record, Stored
+from .records import Record, Stored, plain_seen
 from .versions import Continued, Versions, following
 from .writing import Beside, Input, put
 
@@ -155,17 +155,14 @@ def _seen(desk: Desk, stored: Stored | None) -> Mapping[str, Versions]:
     """Which versions each node had seen."""
     if stored is not None and stored.record.seen is not None:
         return stored.record.seen
-    seen: Mapping[str, Versions] = _fields(desk, stored).get("versions_seen", {})
-    return seen
+    return plain_seen(_fields(desk, stored).get("versions_seen")) or {}
 
 
 def _fields(desk: Desk, stored: Stored | None) -> dict[str, Any]:
     if stored is None:
         empty = {name: value for name, value in empty_checkpoint().items() if name != "pending_sends"}
         return {**empty, "v": _FORMAT}
-    place = f"checkpoint {stored.record.id!r} of session {desk.session_id!r}"
-    fields: dict[str, Any] = reading.load_typed(desk.tools.serde, stored.record.fields, place)
-    return fields
+    return reading.load_fields(desk.tools, desk.session_id, stored)
 
 
 def _metadata(desk: Desk, latest: Stored | None, source: str) -> dict[str, Any]:

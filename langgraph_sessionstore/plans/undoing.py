@@ -39,7 +39,7 @@ def undo(desk: Desk) -> Plan[str]:
         before, equal, made = step.graph
         more += yield from _go(desk, found, guards, step, before, equal, made)
     undone = step._replace(after=after).pack()
-    ops = [*more, Delete(key), Put(places.redo(int(keys.decode(key)[1])), undone)]
+    ops = [*more, Delete(key), Put(places.redo(places.operation(key, desk.session_id)), undone)]
     yield from _send(desk, guards, ops, "undone")
     return f"Restored: before {step.label}"
 
@@ -57,7 +57,7 @@ def redo(desk: Desk) -> Plan[str]:
         _, equal, made = step.graph
         more += yield from _go(desk, found, guards, step, made, made, equal)
     done = step._replace(after={}).pack()
-    ops = [*more, Delete(key), Put(places.undo(int(keys.decode(key)[1])), done)]
+    ops = [*more, Delete(key), Put(places.undo(places.operation(key, desk.session_id)), done)]
     yield from _send(desk, guards, ops, "redone")
     return f"Restored: after {step.label}"
 
@@ -78,7 +78,7 @@ def _exchange(
                 )
             size = order.size_of(found.size, desk.session_id)
             listed = order.unpack(value, desk.session_id)
-            view = order.of(Order(listed.runs, 0).numbers(0), size)  # what came later is at no place in it
+            view = order.of_runs(listed.runs, size)  # what came later is at no place in it
             rows[key] = None if view == Order() else view.pack()
             old[key] = order.closed(contents.log_numbers(desk, found), size).pack()
             guards += [Expect(GRAPH, False), Expect(LOG, state_of(found.size)), Expect(ORDER, state_of(found.order))]

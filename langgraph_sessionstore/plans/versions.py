@@ -66,6 +66,8 @@ def pack(versions: Versions) -> dict[str, Any]:
 
 def unpack(packed: dict[str, Any]) -> Versions:
     """The versions from their stored form; `ValueError` when it is none."""
+    if not all(isinstance(channel, str) for channel in packed):
+        raise ValueError("no names of channels")
     return {channel: _long(short) for channel, short in packed.items()}
 
 

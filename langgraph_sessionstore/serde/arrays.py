@@ -15,6 +15,7 @@ from ..errors import Unstorable, UntrustedType
 from . import codes
 from .plain import Pack, Rule
 
+_DIMENSIONS = 64  # no numpy has more
 _TYPE = re.compile(r"[<>|][biufcmMSUV][0-9]{1,9}(\[[0-9]{0,9}[A-Za-z]{1,7}\])?")
 
 
@@ -36,7 +37,11 @@ def make(parts: Any) -> Any:
     if np is None:
         raise UntrustedType("an array of numpy, which is not loaded in this process: import numpy before reading")
     spec, shape, order, raw = parts
-    if order not in ("C", "F") or not all(type(length) is int and length >= 0 for length in shape):
+    if (
+        order not in ("C", "F")
+        or len(shape) > _DIMENSIONS
+        or not all(type(length) is int and length >= 0 for length in shape)
+    ):
         raise ValueError("not the shape of an array")
     size = math.prod(shape)
     if spec is None:

@@ -48,6 +48,13 @@ _SECRETS: list[type[Any]] = [SecretStr, SecretBytes]
 
 _FOREIGN_PATH = pathlib.PosixPath if os.name == "nt" else pathlib.WindowsPath
 _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.VERBOSE | re.UNICODE)
+_IGNORES = re.compile(r"\(\?[a-zA-Z]*i")
+_RANGE = re.compile(
+    r"(\\U[0-9a-fA-F]{8}|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}|.)-(\\U[0-9a-fA-F]{8}|\\u[0-9a-fA-F]{4}|.)", re.DOTALL
+)
+_WIDEST = 1 << 22  # characters, about a second
+_FEW = 4096  # elements whose hashes may be what they are
+_SHARED = 16  # so many may have the same one, on average
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+\-]+(?:/[A-Za-z0-9_+\-]+)*")
 _SORTABLE = (str, int, bytes)
 
@@ -66,9 +73,17 @@ def _pairs(value: Any, pack: Pack) -> list[Any]:
     return [part for pair in dict.items(value) for part in pair]
 
 
+def _spread(parts: Any) -> Any:
+    """The same keys or elements, refused when they were chosen to have one hash: a set of them would take for ever."""
+    if len(parts) > _FEW and len(set(map(hash, parts))) * _SHARED < len(parts):
+        raise ValueError("they share their hashes")
+    return parts
+
+
 def _make_pairs(parts: Any) -> dict[Any, Any]:
     if len(parts) % 2:
         raise ValueError("a key without a value")
+    _spread(parts[::2])
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
@@ -137,7 +152,16 @@ def _make_path(parts: Any) -> Any:
 
 def _make_pattern(parts: Any) -> re.Pattern[Any]:
     pattern, flags = parts
+    ignores = isinstance(pattern, str) and (flags & re.IGNORECASE or _IGNORES.search(pattern))
+    if ignores and sum(_width(*ends) for ends in _RANGE.findall(pattern)) > _WIDEST:
+        raise ValueError("it would take long to compile: its ranges are too wide to ignore the case in them")
     return re.compile(pattern, flags & _FLAGS)
+
+
+def _width(first: str, last: str) -> int:
+    """How many characters a range has, as far as compiling it goes through them one by one."""
+    ends = [int(end[2:], 16) if len(end) > 3 else ord(end[-1]) for end in (first, last)]
+    return min(abs(ends[1] - ends[0]), 1 << 16)
 
 
 def _numbered(code: int, classes: list[Any], text: Callable[[Any], Any] = str) -> dict[type, Rule]:
@@ -188,8 +212,8 @@ MAKERS: dict[int, Callable[[Any], Any]] = {
     codes.INT: lambda parts: int.from_bytes(parts, "little", signed=True),
     codes.PAIRS: _make_pairs,
     codes.TUPLE: tuple,
-    codes.SET: set,
-    codes.FROZENSET: frozenset,
+    codes.SET: lambda parts: set(_spread(parts)),
+    codes.FROZENSET: lambda parts: frozenset(_spread(parts)),
     codes.PACKED: lambda parts: parts,
     codes.DEQUE: lambda parts: collections.deque(parts[:-1], parts[-1]),
     codes.COMPLEX: lambda parts: complex(*parts),

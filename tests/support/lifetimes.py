@@ -12,7 +12,7 @@ from support import raw
 
 from langgraph_sessionstore import Backend, SessionManager, codec, keys, run
 from langgraph_sessionstore.ops import Page, Range, must
-from langgraph_sessionstore.plans.items import CREATED, END, HINT, STORE, TEXTS, VALUE, VECTORS, namespace_of, place_of
+from langgraph_sessionstore.plans.items import CREATED, END, HINT, STORE, TEXTS, VALUE, VECTORS, namespaces_in, place_of
 
 Managers = Callable[..., SessionManager]
 Look = Callable[[], raw.Rows]
@@ -74,7 +74,7 @@ def unsound(backend: Backend, namespace: Namespace = N) -> list[str]:
 def listed(backend: Backend) -> list[Namespace]:
     """The list of all namespaces, as it is stored."""
     (entries,) = run(backend, must(STORE, Page("name", limit=1000)))
-    return [namespace_of(entry.name) for entry in entries.rows]
+    return namespaces_in(entries)
 
 
 def names(items: Sequence[Any]) -> list[str]:

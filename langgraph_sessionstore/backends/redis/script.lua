@@ -58,6 +58,10 @@ end
 
 local function set(key, value) put(key, key .. '\0' .. value) end
 
+local function ending(member) -- where its key ends; one that somebody else has put there may be nothing but a key
+  return string.find(member, '\0', 1, true) or #member + 1
+end
+
 local function keys_between(lo, hi, most) -- '' for most: all
   local found
   if most == '' then
@@ -66,7 +70,7 @@ local function keys_between(lo, hi, most) -- '' for most: all
     found = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', 0, most)
   end
   for i, member in ipairs(found) do
-    found[i] = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+    found[i] = string.sub(member, 1, ending(member) - 1)
   end
   return found
 end
@@ -207,7 +211,7 @@ local function page(at)
   local found = redis.call(command, K, lo, hi, 'LIMIT', 0, limit)
   local reply = {''}
   for _, member in ipairs(found) do
-    local key = string.sub(member, 1, string.find(member, '\0', 1, true) - 1)
+    local key = string.sub(member, 1, ending(member) - 1)
     if #found == tonumber(limit) then reply[1] = key end
     local name = string.sub(key, before + 1)
     local record = record_of(name)
@@ -325,7 +329,7 @@ local function follow(rows, told)
   local below, runs, known, spans = {}, {}, {}, {}
   gather(told, 1, below, known)
   for prefix, stops in pairs(known) do known[prefix] = numbers(stops) end
-  for _, member in ipairs(rows) do gather(member, string.find(member, '\0', 1, true) + 1, below, runs) end
+  for _, member in ipairs(rows) do gather(member, ending(member) + 1, below, runs) end
   for prefix in pairs(below) do spans[#spans + 1] = {prefix, prefix .. '\2', prefix .. '\255'} end
   for prefix, stops in pairs(runs) do
     local pieces = without(numbers(stops), known[prefix] or {})
@@ -467,13 +471,20 @@ local generation = math.floor(now / GENERATION_MS)
 
 local function operation(back) return OPERATIONS .. string.format('%08x', generation - back) .. OPERATION end
 
-local function recorded(writes) -- the replies, or nil and what is wrong with their row
+local function recorded(places, writes) -- the replies, or nil and what is wrong with their row
   for back = 0, 2 do
     local row = get(operation(back))
     if row then
       local whole, replies = pcall(cmsgpack.unpack, row)
       if not whole or type(replies) ~= 'table' then return nil, 'the record of an operation id is damaged' end
-      if #replies ~= writes then return nil, 'this operation id was used for another batch' end
+      local seen = 0
+      for _, place in ipairs(places) do
+        if WRITES[ARGV[place]] then
+          seen = seen + 1
+          if type(replies[seen]) ~= (ARGV[place] == 'A' and 'string' or 'number') then seen = nil break end
+        end
+      end
+      if seen ~= #replies or seen ~= writes then return nil, 'this operation id was used for another batch' end
       return replies
     end
   end
@@ -537,7 +548,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
   end
   local replay, wrong
   if OPERATION ~= '' then
-    replay, wrong = recorded(writes)
+    replay, wrong = recorded(places, writes)
     if wrong then return {'#', wrong} end
   end
   if not replay then
