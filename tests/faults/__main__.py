@@ -6,11 +6,13 @@ Rule: it ends with 1 when a promise was broken, and shows the seed with which it
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 from faults.campaign import SCENARIOS, table
 from faults.files import NotHere
@@ -33,7 +35,7 @@ def main() -> int:
     """Run scenarios one after the other, and print what was found."""
     asked = arguments()
     names = [name for name in SCENARIOS if not asked.scenario or any(part in name for part in asked.scenario)]
-    options = dict(each.split("=", 1) for each in asked.option)
+    options = {name: value_of(text) for name, text in (each.split("=", 1) for each in asked.option)}
     say(f"seed {asked.seed}, {asked.seconds:g} seconds for each of {', '.join(names)}")
     rows: list[tuple[str, Figures | str]] = []
     broken = not names
@@ -55,6 +57,14 @@ def main() -> int:
         say(table(rows[-1:]).splitlines()[1])
     say("", table(rows), f"seed {asked.seed}: {'BROKEN' if broken else 'every promise was kept'}")
     return int(broken)
+
+
+def value_of(text: str) -> Any:
+    """A number, true, false, or just the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def say(*lines: str) -> None:

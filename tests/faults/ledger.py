@@ -16,10 +16,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from langgraph_sessionstore import SessionManager
+from langgraph_sessionstore import SessionManager, keys, run
+from langgraph_sessionstore.testing import check_partition, check_registry
 
 TROUBLE = {"BackendUnavailable", "BackendFull", "BackendError"}
 """The names of errors with which a storage in trouble may refuse a write."""
+REGISTRY = keys.registry("session")
+"""The list of sessions."""
 
 
 class Note(NamedTuple):
@@ -106,6 +109,7 @@ def judge(folder: Path, manager: SessionManager, begun: float, may_lose: bool = 
             wanted[write] = before[write]
             if error not in TROUBLE and not may_lose:
                 wrong.append(f"{note.act} of {note.mark} was refused with {error}")
+    wrong += run(manager.backend, check_registry(REGISTRY))
     found: dict[tuple[str, str], int] = {}
     listed = {info.id for info in manager.iter_sessions()}
     for session in sorted({session for session, _ in wanted}):
@@ -155,7 +159,8 @@ def look(manager: SessionManager, session_id: str) -> tuple[list[str], list[str]
     if session is None:
         return [], []
     marks: list[str] = []
-    wrong = [str(each) for each in manager.checkpointer.check(session_id) if each.kind != "unreferenced"]
+    wrong = run(manager.backend, check_partition(keys.session(session_id)))
+    wrong += [str(each) for each in manager.checkpointer.check(session_id) if each.kind != "unreferenced"]
     texts: list[Any] = [message.text.split(" ")[:3] for message in session.messages]
     while texts:
         mark, part, parts = texts[0]

@@ -53,20 +53,44 @@ class Plan(NamedTuple):
             number += 1
 
 
+class Kind(NamedTuple):
+    """What the writers of a scenario have in common."""
+
+    url: str
+    options: dict[str, Any]
+    folder: Path
+    """For the notes."""
+    seed: float
+    size: int = 300
+    """No message is longer."""
+    user: int | None = None
+    """As whom a process works; None: as whoever begins it."""
+
+    def writer(self, number: int, life: int = 0, **options: Any) -> Writer:
+        """A writer; every second one is async."""
+        name = f"w{number}.{life:05}"
+        form = Form(asyncio.new_event_loop() if number % 2 else None)
+        return Writer(
+            name, self.url, {**options, **self.options}, Ledger(self.folder, name), form, self.size, self.seed
+        )
+
+
 class Writer:
     """One after the other: appends to the shared session, edits of a session of its own, turns of a graph."""
 
-    def __init__(self, name: str, url: str, options: dict[str, Any], ledger: Ledger, form: Form, size: int, seed: float) -> None:
+    def __init__(
+        self, name: str, url: str, options: dict[str, Any], ledger: Ledger, form: Form, size: int, seed: float
+    ) -> None:
         self.name = name
         self.ended = 0
         self._open: Callable[[], SessionManager] = lambda: SessionManager.from_url(url, **options)
         self._manager: SessionManager | None = None
         self._sessions: dict[str, Session] = {}
         self._graph: Any = None
-        self._ledger = ledger
+        self._ledger = Ledger(kind.folder, name)
         self._form = form
-        self._size = size
-        self._chance = random.Random(f"{name} {seed}")
+        self._size = kind.size
+        self._chance = random.Random(f"{name} {kind.seed}")
         self._marks = self._moves = 0
         self._own = self._talk = self._mark = ""
         self.begin_anew()
@@ -168,26 +192,6 @@ class Writer:
         if self._form.loop is not None:
             self._form.loop.close()
         self._ledger.close()
-
-
-class Kind(NamedTuple):
-    """What the writers of a scenario have in common."""
-
-    url: str
-    options: dict[str, Any]
-    folder: Path
-    """For the notes."""
-    seed: float
-    size: int = 300
-    """No message is longer."""
-    user: int | None = None
-    """As whom a process works; None: as whoever begins it."""
-
-    def writer(self, number: int, life: int = 0, **options: Any) -> Writer:
-        """A writer; every second one is async."""
-        name = f"w{number}.{life:05}"
-        form = Form(asyncio.new_event_loop() if number % 2 else None)
-        return Writer(name, self.url, {**options, **self.options}, Ledger(self.folder, name), form, self.size, self.seed)
 
 
 class Load:
