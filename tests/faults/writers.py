@@ -70,20 +70,16 @@ class Kind(NamedTuple):
         """A writer; every second one is async."""
         name = f"w{number}.{life:05}"
         form = Form(asyncio.new_event_loop() if number % 2 else None)
-        return Writer(
-            name, self.url, {**options, **self.options}, Ledger(self.folder, name), form, self.size, self.seed
-        )
+        return Writer(name, self, form, {**options, **self.options})
 
 
 class Writer:
     """One after the other: appends to the shared session, edits of a session of its own, turns of a graph."""
 
-    def __init__(
-        self, name: str, url: str, options: dict[str, Any], ledger: Ledger, form: Form, size: int, seed: float
-    ) -> None:
+    def __init__(self, name: str, kind: Kind, form: Form, options: dict[str, Any]) -> None:
         self.name = name
         self.ended = 0
-        self._open: Callable[[], SessionManager] = lambda: SessionManager.from_url(url, **options)
+        self._open: Callable[[], SessionManager] = lambda: SessionManager.from_url(kind.url, **options)
         self._manager: SessionManager | None = None
         self._sessions: dict[str, Session] = {}
         self._graph: Any = None
