@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from faults.ledger import Figures
-from faults.servers import ALWAYS, PATIENCES, judged
+from faults.servers import ALWAYS, PATIENCES, judged, pause
 from faults.writers import SHARED, Load, Plan, load
 from redis_faults.load import end_move, follows, others, slot_of
 from support.servers import RedisCluster, SentinelGroup
@@ -67,11 +67,11 @@ def returns(plan: Plan, cluster: RedisCluster) -> Figures:
     """A node without a replica is killed, and started again on what it has written."""
     begun = time.monotonic()
     with load(plan, cluster.url + "?socket_timeout=1", *PATIENCES) as writers:
-        for _ in plan.rounds():
+        for number in plan.rounds():
             writers.progress(20)
             victim = plan.chance.choice(cluster.nodes)
             victim.kill()
-            time.sleep(plan.chance.uniform(0, 4))  # how long it is away: the others notice after two seconds
+            pause(plan, writers, number, 4)  # the other nodes notice after two seconds
             victim.start()
             cluster.wait_ok()
         writers.progress(20)

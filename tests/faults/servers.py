@@ -76,16 +76,24 @@ def sizes(proxy: Proxy, act: Callable[[], bool]) -> tuple[int, int]:
     return proxy.bytes_up - up, proxy.bytes_down - down
 
 
+def pause(plan: Plan, writers: Load, number: int, most: float) -> None:
+    """How long trouble lasts: until it is noticed, and every other time just so many seconds at most."""
+    if number % 2:
+        time.sleep(plan.chance.uniform(0, most))
+    else:
+        writers.trouble()
+
+
 def late(plan: Plan, server: RedisServer) -> Figures:
     """Answers come later than the client waits for them, for a moment or for longer."""
     begun = time.monotonic()
     with Proxy(server.host, server.port, settle=0) as proxy:
         url = through(proxy) + "?socket_timeout=0.1"
         with load(plan, url, *PATIENCES) as writers:
-            for _ in plan.rounds():
+            for number in plan.rounds():
                 writers.progress(10)
                 proxy.hold_replies()
-                time.sleep(plan.chance.uniform(0.05, 0.5))  # how late they come, not a time to wait
+                pause(plan, writers, number, 0.5)
                 proxy.release_replies()
             writers.progress(10)
     return judged(plan, server.url, begun)
@@ -95,10 +103,10 @@ def restarts(plan: Plan, server: RedisServer) -> Figures:
     """The server is killed under load, and started again on what it has written."""
     begun = time.monotonic()
     with load(plan, server.url, *PATIENCES) as writers:
-        for _ in plan.rounds():
+        for number in plan.rounds():
             writers.progress(plan.chance.randrange(10, 40))
             server.kill()
-            time.sleep(plan.chance.uniform(0, 0.5))  # how long it is away
+            pause(plan, writers, number, 0.5)
             server.start()
         writers.progress(20)
     return judged(plan, server.url, begun)

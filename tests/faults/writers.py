@@ -78,7 +78,8 @@ class Writer:
 
     def __init__(self, name: str, kind: Kind, form: Form, options: dict[str, Any]) -> None:
         self.name = name
-        self.ended = 0
+        self.ended = self.troubled = 0
+        """How many acts have ended, and how many of them were not done."""
         self._open: Callable[[], SessionManager] = lambda: SessionManager.from_url(kind.url, **options)
         self._manager: SessionManager | None = None
         self._sessions: dict[str, Session] = {}
@@ -158,6 +159,7 @@ class Writer:
             time.sleep(PAUSE)
         self._ledger.note(session, act, mark, result)
         self.ended += 1
+        self.troubled += result != "done"
         return result == "done"
 
     def _call(self, session_id: str, name: str, *args: Any) -> None:
@@ -210,6 +212,12 @@ class Load:
         """Wait until every writer has ended so many more acts."""
         goals = [each.ended + many for each in self.writers]
         wait_until(lambda: self._broken.is_set() or self._beyond(goals), "the writers go on", 120)
+
+    def trouble(self) -> None:
+        """Wait until somebody, who has little patience, was told of it."""
+        known = sum(each.troubled for each in self.writers)
+        noticed = lambda: self._broken.is_set() or sum(each.troubled for each in self.writers) > known  # noqa: E731
+        wait_until(noticed, "somebody notices", 120)
 
     def _beyond(self, goals: Sequence[int]) -> bool:
         return all(each.ended >= goal for each, goal in zip(self.writers, goals, strict=True))
