@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from faults.ledger import Figures, judge, notes
-from faults.writers import Kind, Plan, load
+from faults.writers import Kind, Load, Plan, load
 from support.proxy import Proxy
 from support.servers import RedisServer
 
