@@ -1,4 +1,4 @@
-"""The fault campaign: `python -m tox -e faults`, or `python -m faults` with `tests` on the path.
+"""The fault campaign: `python -m tox -e faults`, or `python -m faults` in the directory `tests`.
 
 Rule: it ends with 1 when a promise was broken, and shows the seed with which it can be done again.
 """

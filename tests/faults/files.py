@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faults.ledger import Figures, judge
-from faults.writers import Kind, Lives, Plan
+from faults.lives import Lives
+from faults.writers import Kind, Plan
 from filesystem_processes.crowd import whole
 
 from langgraph_sessionstore import SessionManager

@@ -26,7 +26,7 @@ REGISTRY = keys.registry("session")
 
 
 class Note(NamedTuple):
-    """One line: which session, which act of which write, and `begun`, `done`, `unknown` or `refused:` an error."""
+    """One line: which session, which act of which write, and `begun`, `done`, `unknown:` or `refused:` an error."""
 
     session: str
     act: str

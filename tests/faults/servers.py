@@ -18,6 +18,8 @@ from langgraph_sessionstore import SessionManager
 ALWAYS = ("--appendfsync", "always")
 PATIENCES = (60.0, 60.0, 0.2, 0.2)
 """Of four writers, two sync and two async. Those with patience notice nothing: each write of theirs is done."""
+IMPATIENT = {"unknown:OutcomeUnknown", "refused:BackendUnavailable"}
+"""What only the others are told."""
 
 
 def judged(plan: Plan, url: str, begun: float, may_lose: bool = False) -> Figures:
@@ -25,7 +27,7 @@ def judged(plan: Plan, url: str, begun: float, may_lose: bool = False) -> Figure
     with SessionManager.from_url(url, **{"patience": 30.0, **plan.options}) as manager:
         figures = judge(plan.folder, manager, begun, may_lose)
     for note in notes(plan.folder):
-        if note.mark.startswith(("w0.", "w1.")) and note.result in ("unknown", "refused:BackendUnavailable"):
+        if note.mark.startswith(("w0.", "w1.")) and note.result in IMPATIENT:
             figures.wrong.append(f"{note.act} of {note.mark} was {note.result}, in spite of all patience")
     return figures
 

@@ -60,16 +60,20 @@ def test_a_server_that_forgets_is_found_out(tmp_path: Path) -> None:
         assert servers.restarts(Plan(tmp_path, random.Random()), server).lost
 
 
-REFUSED, KILLED = "refused:BackendUnavailable", ""
+REFUSED, UNKNOWN, KILLED = "refused:BackendUnavailable", "unknown:OutcomeUnknown", ""
 CASES: dict[str, tuple[list[tuple[str, str, str]], list[str], list[int]]] = {
     # the notes; the writes that are there, by half with a star; how many are lost, twice, ghosts, wrong
     "all is well": ([("append", "w0.1", "done"), ("append", "w0.2", REFUSED)], ["w0.1"], [0, 0, 0, 0]),
-    "nobody knows": ([("append", "w0.1", "unknown"), ("append", "w0.2", KILLED)], ["w0.2"], [0, 0, 0, 0]),
+    "nobody knows": (
+        [("append", "w0.1", UNKNOWN), ("append", "w0.2", KILLED)],
+        ["w0.2"],
+        [0, 0, 0, 0],
+    ),
     "lost": ([("append", "w0.1", "done"), ("append", "w0.2", "done")], ["w0.2"], [1, 0, 0, 0]),
-    "twice": ([("append", "w0.1", "unknown")], ["w0.1", "w0.1"], [0, 1, 0, 0]),
+    "twice": ([("append", "w0.1", UNKNOWN)], ["w0.1", "w0.1"], [0, 1, 0, 0]),
     "ghost": ([("append", "w0.1", REFUSED)], ["w0.1"], [0, 0, 1, 0]),
     "never begun": ([("append", "w0.1", "done")], ["w0.1", "w0.2"], [0, 0, 1, 0]),
-    "by half": ([("append", "w0.1", "unknown")], ["w0.1*"], [0, 0, 0, 1]),
+    "by half": ([("append", "w0.1", UNKNOWN)], ["w0.1*"], [0, 0, 0, 1]),
     "order": ([("append", f"w{n}.{m}", "done") for n, m in ("01", "02", "11")], ["w0.2", "w1.1", "w0.1"], [0, 0, 0, 1]),
     "undone": ([("append", "w0.1", "done"), ("undo", "w0.1", "done")], [], [0, 0, 0, 0]),
     "undone, and there": ([("append", "w0.1", "done"), ("undo", "w0.1", "done")], ["w0.1"], [1, 0, 0, 0]),

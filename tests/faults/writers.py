@@ -1,4 +1,4 @@
-"""Writers that work through the public API, in threads or in processes, until they are told to end or are killed.
+"""Writers that work through the public API, until they are told to end. (Those that are killed: `lives`.)
 
 Rule: a writer takes any error of the library and goes on; every other exception ends the scenario.
 """
@@ -6,32 +6,30 @@ Rule: a writer takes any error of the library and goes on; every other exception
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from faults.ledger import Ledger, notes, text_of
+from faults.ledger import Ledger, text_of
 from langgraph.graph import START, MessagesState, StateGraph
-from support.nursery import NURSERY
 from support.sittings import Form
 from support.waiting import wait_until
-from typing_extensions import Self
 
-from langgraph_sessionstore import OutcomeUnknown, Session, SessionManager, SessionNotFound, SessionStoreError
+from langgraph_sessionstore import Session, SessionManager, SessionNotFound, SessionStoreError
 
 SHARED = "shared"
 """The session that all append to."""
 LONG = 60
 """So many writes make a session long enough."""
+UNSURE = {"OutcomeUnknown", "NotReplicated"}
+"""The names of errors after which a write may be there, or not stay."""
 PAUSE = 0.01
-"""Seconds for which a writer that was refused leaves the storage alone, as anybody would."""
+"""Seconds for which a writer that met an error leaves the storage alone, as anybody would."""
 
 
 class Plan(NamedTuple):
@@ -149,13 +147,13 @@ class Writer:
         result = "done"
         try:
             work()
-        except OutcomeUnknown:
-            result = "unknown"
-            self.begin_anew()  # which operation of a session is the newest is not certain any more
         except SessionStoreError as error:
-            if isinstance(error, SessionNotFound):  # lost by a failover, with all that was in it
+            name = type(error).__name__
+            result = f"{'unknown' if name in UNSURE else 'refused'}:{name}"
+            if name in UNSURE:
+                self.begin_anew()  # which operation of a session is the newest is not certain any more
+            elif isinstance(error, SessionNotFound):  # lost by a failover, with all that was in it
                 self._sessions.pop(session, None)
-            result = f"refused:{type(error).__name__}"
             time.sleep(PAUSE)
         self._ledger.note(session, act, mark, result)
         self.ended += 1
@@ -243,75 +241,3 @@ def load(plan: Plan, url: str, *patiences: float) -> Iterator[Load]:
                 each.close()
     for end in ends:
         end.result()
-
-
-# -- in processes of their own
-
-
-def live(kind: Kind, number: int, life: int) -> None:
-    """Be a writer, until somebody kills this process."""
-    writer = kind.writer(number, life)
-    if kind.user is not None:
-        os.setgid(kind.user)
-        os.setuid(kind.user)
-    while True:
-        writer.step()
-
-
-class Lives:
-    """Writers in processes, which can be killed; another one of the same number follows."""
-
-    def __init__(self, kind: Kind, many: int) -> None:
-        self._kind = kind
-        self._lives = [0] * many
-        self.processes: list[BaseProcess] = []
-
-    def __enter__(self) -> Self:
-        for number in range(len(self._lives)):
-            self.processes.append(self._start(number))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.kill_all()
-
-    def _start(self, number: int) -> BaseProcess:
-        self._lives[number] += 1
-        process = NURSERY.Process(target=live, args=(self._kind, number, self._lives[number]), daemon=True)
-        process.start()
-        return process
-
-    def kill(self, number: int) -> None:
-        """Kill -9."""
-        self.processes[number].kill()
-        self.processes[number].join()
-
-    def follow(self, number: int) -> None:
-        """Let the next one begin."""
-        self.processes[number] = self._start(number)
-
-    def kill_all(self) -> None:
-        for number in range(len(self.processes)):
-            self.kill(number)
-
-    def follow_all(self) -> None:
-        for number in range(len(self.processes)):
-            self.follow(number)
-
-    def progress(self, number: int, many: int, *results: str) -> None:
-        """Wait until the one that lives has ended so many more acts, in one of these ways."""
-        goal = self._count(number, results) + many
-
-        def reached() -> bool:
-            assert self.processes[number].is_alive(), f"writer {number} has ended by itself: see its stderr"
-            return self._count(number, results) >= goal
-
-        wait_until(reached, f"writer {number} has ended {many} more acts {results}", 120, 0.005)
-
-    def all_progress(self, many: int, *results: str) -> None:
-        """Wait until each has ended so many more acts, in one of these ways."""
-        for number in range(len(self.processes)):
-            self.progress(number, many, *results)
-
-    def _count(self, number: int, results: tuple[str, ...]) -> int:
-        found = notes(self._kind.folder, f"w{number}.{self._lives[number]:05}")
-        return sum(note.result.startswith(results or ("done", "unknown", "refused")) for note in found)
