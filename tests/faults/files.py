@@ -46,7 +46,7 @@ def killed(plan: Plan, url: str) -> Figures:
     with Lives(kind, WRITERS) as lives:
         for number in range(WRITERS):
             lives.progress(number, 1)
-        for _ in plan.rounds(2 * WRITERS):
+        for _ in plan.rounds(WRITERS):
             number = plan.chance.randrange(WRITERS)
             lives.progress(number, plan.chance.randrange(1, 20))
             time.sleep(plan.chance.uniform(0, 0.01))  # a random moment to be killed, not a time to wait
