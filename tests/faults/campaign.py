@@ -71,5 +71,5 @@ def table(rows: Iterable[tuple[str, Figures | str]]) -> str:
         cells = [found.acknowledged, found.unknown, found.refused]
         cells += map(len, (found.lost, found.twice, found.ghosts, found.wrong))
         lines.append(f"{name:<20}" + "".join(f"{cell:>13}" for cell in [*cells, round(found.seconds)]))
-        lines[-1] += "  (a failover may lose)" if found.may_lose else ""
+        lines[-1] += f"  {found.remark}".rstrip()
     return "\n".join(lines)

@@ -76,6 +76,7 @@ class Figures(NamedTuple):
     seconds: float
     may_lose: bool
     """Whether the storage promises no more than that."""
+    remark: str = ""
 
     @property
     def broken(self) -> list[str]:
@@ -131,6 +132,7 @@ def judge(folder: Path, manager: SessionManager, begun: float, may_lose: bool = 
         wrong,
         time.monotonic() - begun,
         may_lose,
+        "a failover may lose" if may_lose else "",
     )
 
 

@@ -39,8 +39,8 @@ def through(proxy: Proxy) -> str:
 def cuts(plan: Plan, server: RedisServer) -> Figures:
     """The connection breaks at each byte of each request and of each reply, for every kind of write.
 
-    The four writers take turns. With patience they try again; without, they say that they do not know. A minute is
-    time for every byte; in less, a share of them is drawn.
+    The four writers take turns. With patience they try again; without, they say that they do not know. The bytes come
+    in the order of chance, until the time is over; all of them take some minutes.
     """
     begun = time.monotonic()
     with Proxy(server.host, server.port, settle=0) as proxy:
@@ -55,7 +55,11 @@ def cuts(plan: Plan, server: RedisServer) -> Figures:
                 for place in range(number, size, len(writers))
             ]
             plan.chance.shuffle(places)
-            for number, act, side, place in places[: max(40, int(len(places) * plan.seconds / 60))]:
+            left = list(places)
+            for _ in plan.rounds(40):
+                if not left:
+                    break
+                number, act, side, place = left.pop()
                 writers[number].begin_anew()
                 assert act(), "nothing is wrong yet"
                 getattr(proxy, f"cut_after_{side}_bytes")(place)
@@ -64,7 +68,7 @@ def cuts(plan: Plan, server: RedisServer) -> Figures:
         finally:
             for writer in writers:
                 writer.close()
-    return judged(plan, server.url, begun)
+    return judged(plan, server.url, begun)._replace(remark=f"cut at {len(places) - len(left)} of {len(places)} bytes")
 
 
 SIDES = ("request", "reply")
