@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.crowd_of_savers import NAMESPACES, be_a_member, cold
+from support.nursery import NURSERY
 from support.savers import config
 from support.thread_model import plain
 
@@ -17,7 +17,6 @@ from langgraph_sessionstore import open_backend
 
 pytestmark = pytest.mark.long
 
-SPAWN = multiprocessing.get_context("spawn")
 OPTIONS: list[dict[str, Any]] = [{}, {"cache_bytes": 20_000}, {"share": False}, {}]
 
 
@@ -28,9 +27,9 @@ def test_four_processes_lose_nothing_on_one_thread(
     url = f"file:{tmp_path}/sessions" if kind == "file" else request.getfixturevalue(kind).url
     life = str(uuid.uuid4())
     thread = f"thread {life}"
-    told = SPAWN.Queue()
+    told = NURSERY.Queue()
     members = [
-        SPAWN.Process(target=be_a_member, args=(url, thread, n, life, seconds, options, told), daemon=True)
+        NURSERY.Process(target=be_a_member, args=(url, thread, n, life, seconds, options, told), daemon=True)
         for n, options in enumerate(OPTIONS)
     ]
     for member in members:

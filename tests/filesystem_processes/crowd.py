@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import multiprocessing
 import os
-import random
 import resource
 import signal
 import sqlite3
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.nursery import NURSERY
 from support.waiting import wait_until
 
 from langgraph_sessionstore import (
@@ -40,16 +39,10 @@ from langgraph_sessionstore.backends.base import Answer
 from langgraph_sessionstore.ops import Add, Append, Batch, Call, Conflict, Expect, Get, Op, Plan, Put, Range, call, etag
 from langgraph_sessionstore.testing import check_partition
 
-SPAWN = multiprocessing.get_context("spawn")
-
-
 NAME = keys.session("shared")
 
 
 LOG, SUM, COUNTER = keys.encode("log"), keys.encode("sum"), keys.encode("counter")
-
-
-ROWS = [keys.encode("row", n) for n in range(20)]
 
 
 MEMBERS, RECORDS, EDITS = 8, 100, 50
@@ -81,7 +74,7 @@ def sent(*writers: str, count: int) -> list[bytes]:
 
 
 def start(target: Callable[..., None], *args: Any) -> BaseProcess:
-    process = SPAWN.Process(target=target, args=args, daemon=True)
+    process = NURSERY.Process(target=target, args=args, daemon=True)
     process.start()
     return process
 
@@ -145,30 +138,6 @@ def be_a_visitor(directory: Path, records: list[bytes]) -> None:
     """Another process that looks at what is there, and goes."""
     with open_backend(directory) as backend:
         assert log(backend) == records, log(backend)
-
-
-def victim(number: int) -> bytes:
-    return keys.session(f"victim {number}")
-
-
-def write_generations(directory: Path, durability: str, number: int, answered: Path) -> None:
-    """Write generation after generation, and note each that was answered, until killed."""
-    noted = os.open(answered, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def plan() -> Plan[None]:
-        replies = yield from call(victim(number), Get(LOG))
-        assert isinstance(replies, list)
-        for generation in itertools.count(int(replies[0] or 0) + 1):
-            value = b"%d " % generation + os.urandom(random.randrange(4000))
-            rows = [Put(key, value) for key in ROWS]
-            yield from call(victim(number), *rows[:10], Append(LOG, b"%d" % generation), *rows[10:], Add(SUM, 1))
-            os.write(noted, b"%d\n" % generation)
-
-    drive(open_backend(directory, durability=durability), plan(), "async" if number % 2 else "sync")
-
-
-def generations(answered: Path) -> list[int]:
-    return [int(line) for line in answered.read_bytes().split()] if answered.exists() else []
 
 
 def write_up_to_the_limit(directory: Path) -> None:

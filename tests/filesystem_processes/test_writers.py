@@ -1,10 +1,8 @@
-"""Many processes that write to one directory, some of them killed."""
+"""Many processes that write to one directory. (Those that are killed: `faults`.)"""
 
 from __future__ import annotations
 
-import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,28 +14,23 @@ from filesystem_processes.crowd import (
     LOG,
     MEMBERS,
     RECORDS,
-    ROWS,
     SUM,
     be_a_visitor,
     do,
     finish,
-    generations,
     log,
     open_by_many_threads,
     sent,
     start,
-    victim,
     whole,
-    write_generations,
     write_up_to_the_limit,
 )
-from support.waiting import wait_until
 
 from langgraph_sessionstore import (
     open_backend,
 )
 from langgraph_sessionstore.backends.apply import apply
-from langgraph_sessionstore.ops import Append, Get, Range
+from langgraph_sessionstore.ops import Append, Get
 
 pytestmark = pytest.mark.long
 
@@ -92,42 +85,6 @@ def test_a_visiting_process_takes_nothing_away(way: str, tmp_path: Path, monkeyp
         assert log(backend) == [b"1", b"2"]
     with open_backend(tmp_path) as backend:
         assert log(backend) == [b"1", b"2"]
-
-
-# -- killed in the middle
-
-
-@pytest.mark.parametrize("durability", ["normal", "full"])
-def test_killed_writers_leave_whole_batches_and_all_that_was_answered(durability: str, tmp_path: Path) -> None:
-    directory = tmp_path / "store"
-    answered = [tmp_path / f"answered {number}" for number in range(2)]
-    for _ in range(8):
-        before = [len(generations(path)) for path in answered]
-        writers = [start(write_generations, directory, durability, n, path) for n, path in enumerate(answered)]
-        try:
-            for number in random.sample(range(2), 2):
-                goal = before[number] + random.randrange(1, 40)
-                path, writer = answered[number], writers[number]
-                reached = lambda path=path, writer=writer, goal=goal: (  # noqa: E731
-                    len(generations(path)) >= goal or not writer.is_alive()
-                )
-                wait_until(reached, "the writer has come far enough", 60, 0.001)
-                time.sleep(random.uniform(0, 0.01))  # a random moment to be killed, not a time to wait
-                assert writer.is_alive()
-                writer.kill()
-        finally:
-            for writer in writers:
-                writer.kill()
-                writer.join()
-        with open_backend(directory) as backend:
-            for number, path in enumerate(answered):
-                rows = dict(do(backend, Range(b"", None), name=victim(number))[0])
-                (value,) = {rows[key] for key in ROWS}
-                generation = int(value.split(b" ")[0])
-                assert generation >= generations(path)[-1]
-                assert rows[SUM] == rows[LOG] == b"%d" % generation
-                assert log(backend, victim(number)) == [b"%d" % n for n in range(1, generation + 1)]
-        assert whole(directory)
 
 
 # -- a limit on the size of files

@@ -52,11 +52,11 @@ from langgraph_sessionstore.ops import (
 from langgraph_sessionstore.testing.checks import check_partition
 from langgraph_sessionstore.testing.worker import Worker
 
-# -- masters that die and are replaced
+# -- masters that are replaced
 
 
-@pytest.mark.parametrize("how", ["killed", "frozen"])
-def test_a_lost_master_is_replaced(both: Use, replicated: RedisCluster, how: str) -> None:
+def test_a_frozen_master_is_replaced(both: Use, replicated: RedisCluster) -> None:
+    """It does what it had received when it goes on. (One that is killed: `faults`.)"""
     url = replicated.url + "?socket_timeout=0.5"
     hasty, patient = both(url, patience=1), both(url, patience=30)
     victim = replicated.masters()[0]
@@ -69,20 +69,16 @@ def test_a_lost_master_is_replaced(both: Use, replicated: RedisCluster, how: str
     def change() -> None:
         for load in loads:
             load.progress(200)
-        if how == "killed":
-            victim.kill()
-        else:
-            victim.pause()
+        victim.pause()
         wait_until(lambda: loads[0].refused, "the hasty are told")
         replicated.wait_ok()
         marks.extend(load.mark() for load in loads)
         for load in loads:
             load.progress(200)
-        if how == "frozen":  # it does what it has received, and learns that it is no master any more
-            victim.resume()
-            wait_until(lambda: follows(victim), "the old master follows the new one")
-            for load in loads:
-                load.progress(200)
+        victim.resume()  # it does what it has received, and learns that it is no master any more
+        wait_until(lambda: follows(victim), "the old master follows the new one")
+        for load in loads:
+            load.progress(200)
 
     try:
         works = [(hasty.backend, loads[0].step), (patient.backend, loads[1].step)]
@@ -98,7 +94,6 @@ def test_a_lost_master_is_replaced(both: Use, replicated: RedisCluster, how: str
     finally:
         if victim.paused:
             victim.resume()
-        victim.start()
         replicated.wait_ok()
         wait_until(lambda: all(node.role() == "master" or follows(node) for node in replicated.nodes), "all is well")
 

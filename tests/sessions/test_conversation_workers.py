@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import BaseMessage, HumanMessage
 from pydantic import BaseModel
-from support.crowd_of_writers import SPAWN
+from support.nursery import NURSERY
 from support.sittings import Form
 from support.speakers import Speaker, at_once, listen, talk, untimed
 
@@ -151,8 +151,8 @@ def test_processes_send_what_others_have_sent_byte_by_byte(tmp_path: Any) -> Non
         session = manager.create_session()
         sent: list[list[str]] = []
         for _ in range(2):
-            ours, theirs = SPAWN.Pipe()
-            process = SPAWN.Process(target=talk, args=(url, session.id, 2, theirs), daemon=True)
+            ours, theirs = NURSERY.Pipe()
+            process = NURSERY.Process(target=talk, args=(url, session.id, 2, theirs), daemon=True)
             process.start()
             assert ours.poll(60)
             sent += ours.recv()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.crowd_of_writers import SPAWN, all_at_once, append, be_a_victim, edit, record
+from support.crowd_of_writers import all_at_once, append, edit, record
 
 from langgraph_sessionstore import NothingToUndo, SessionManager
 
@@ -71,32 +69,3 @@ def test_sums_are_exact(url: str, options: dict[str, Any], manager: SessionManag
     assert metrics.total_seconds == 4 * 300 * 0.5
     assert metrics.total_cost == pytest.approx(4 * 300 * 0.000001)
     assert {phase: used.calls for phase, used in metrics.by_phase.items()} == {f"phase {n}": 400 for n in range(3)}
-
-
-def test_a_killed_writer_leaves_whole_operations(url: str, options: dict[str, Any], manager: SessionManager) -> None:
-    session = manager.create_session()
-    chance = random.Random(1)
-    for _ in range(4):
-        session.clear(purge=True)
-        session.set_summary("0")
-        ours, theirs = SPAWN.Pipe()
-        victim = SPAWN.Process(target=be_a_victim, args=(url, session.id, theirs, options), daemon=True)
-        victim.start()
-        theirs.close()
-        assert ours.recv() == 0
-        time.sleep(chance.uniform(0.02, 0.3))
-        victim.kill()
-        victim.join()
-        last = 0
-        try:
-            while ours.poll():
-                last = ours.recv()
-        except EOFError:
-            pass
-        texts = [message.text for message in session.messages]
-        kept = len(texts) // 2
-        assert texts == [text for n in range(kept) for text in (f"question {n}", f"answer {n}")]
-        assert kept - (last + 1) in (-1, 0, 1)  # undone just now, or done and not said
-        assert session.summary == f"{kept}"
-        session.append("user", "goes on")
-        assert session.undo() == "Restored: before append of 1 message"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+from support.nursery import NURSERY
+
 from langgraph_sessionstore import ConflictError, Session, SessionManager
 
-SPAWN = multiprocessing.get_context("spawn")
 Work = Callable[[Session, int, int, Connection], Any]
 
 
@@ -17,10 +17,10 @@ def all_at_once(work: Work, url: str, session_id: str, members: int, rounds: int
     """Let so many processes do the same; what each has to say, in their order."""
     lines, processes = [], []
     for member in range(members):
-        ours, theirs = SPAWN.Pipe()
+        ours, theirs = NURSERY.Pipe()
         lines.append(ours)
         args = (work, url, session_id, member, rounds, theirs, options)
-        processes.append(SPAWN.Process(target=_be_one, args=args, daemon=True))
+        processes.append(NURSERY.Process(target=_be_one, args=args, daemon=True))
         processes[-1].start()
         theirs.close()
     try:
@@ -78,21 +78,3 @@ def record(session: Session, member: int, rounds: int, line: Connection) -> None
         session.record_usage(
             f"phase {number % 3}", "m", input_tokens=member, output_tokens=1, cost=0.000001, seconds=0.5
         )
-
-
-def be_a_victim(url: str, session_id: str, line: Connection, options: dict[str, Any]) -> None:
-    """Do one operation after the other, say each that was acknowledged, until somebody kills this process."""
-    with SessionManager.from_url(url, **options) as manager:
-        session = manager.get_session(session_id)
-        assert session is not None
-        number = 0
-        while True:
-            with session.transaction() as tx:
-                tx.append("user", f"question {number}")
-                tx.append("ai", f"answer {number}")
-                tx.set_summary(f"{number + 1}")
-            line.send(number)
-            if number % 4 == 3:
-                session.undo()
-                session.redo()
-            number += 1

@@ -75,6 +75,11 @@ class Proxy(Counters):
         with self._lock:
             self._request_budget = n
 
+    def cut_nothing(self) -> None:
+        """Take back a cut that has not happened."""
+        with self._lock:
+            self._request_budget = self._reply_budget = None
+
     def hold_replies(self) -> None:
         """Withhold what the server sends; a reply cut that is armed meanwhile happens after the release."""
         with self._lock:
