@@ -74,6 +74,13 @@ def test_examples_run(example: Path, tmp_path: Path, redis7: RedisServer) -> Non
             assert words in done.stdout
 
 
+def test_each_threat_has_its_test() -> None:
+    section = README.partition("## Threat model")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_/]+\.py)`", section)
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
+
+
 def test_readme_names_every_option_and_scheme() -> None:
     from langgraph_sessionstore.backends import SCHEMES
 
