@@ -32,17 +32,20 @@ Key: TypeAlias = "bytes | str"
 
 
 class Keyring:
-    """Keys to seal values with, and to open them: `Keyring(new_key, old_key)`.
+    """Keys to seal values with, and to open them: `Keyring(new_key, old_key)`. A keyring stands for its keys.
 
     `plaintext=True` lets values be read that were never sealed, while a storage is being encrypted; what is written is
     sealed in any case.
     """
 
-    def __init__(self, *keys: Key, plaintext: bool = False) -> None:
+    secrets: dict[bytes, bytes]
+    """The keys by their names, the one that seals first."""
+
+    def __init__(self, *keys: Key | Keyring, plaintext: bool = False) -> None:
         if not keys:
             raise ConfigurationError(f"a keyring holds at least one key; {_HELP}")
-        self.secrets = {name_of(raw): raw for raw in map(_raw, keys)}
-        """The keys by their names, the one that seals first."""
+        parts = [raw for key in keys for raw in (key.secrets.values() if isinstance(key, Keyring) else [_raw(key)])]
+        self.secrets = {name_of(raw): raw for raw in parts}
         self.plaintext = plaintext
 
     @classmethod
@@ -73,7 +76,7 @@ class Keyring:
         return f"Keyring({names}{', plaintext=True' if self.plaintext else ''})"
 
 
-Encryption: TypeAlias = "Keyring | Key | Iterable[Key] | bool"
+Encryption: TypeAlias = "Keyring | Key | Iterable[Key | Keyring] | bool"
 
 
 def keyring_of(encryption: Encryption) -> Keyring:

@@ -116,6 +116,12 @@ def test_a_keyring_does_not_show_its_keys() -> None:
     assert keyring_of(ring) is ring
 
 
+def test_a_keyring_stands_for_its_keys() -> None:
+    old = Keyring.from_password("a password", b"x" * 16)
+    for ring in (Keyring(KEY, old), keyring_of([KEY, old]), Keyring(Keyring(KEY), old)):
+        assert list(ring.secrets) == [*Keyring(KEY).secrets, *old.secrets]
+
+
 def test_every_way_in_takes_keys(tmp_path: Path) -> None:
     with SessionStore.from_url(tmp_path, encryption=KEY) as store:
         store.put(("a",), "k", {"v": 1})

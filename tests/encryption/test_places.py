@@ -162,7 +162,21 @@ def test_plain_values_are_refused(manager_on: Managers, form: Form, plain: Backe
             form.do(manager.store, "get", ("a",), "k")
         with pytest.raises(Unencrypted):
             form.do(manager.store, "search", ("a",))
+        with pytest.raises(Unencrypted):
+            form.do(manager, "create_session", "new")
     assert form.do(form.do(open_, "get_session", "talk"), "summary") == "plain"
+    assert form.do(open_, "get_session", "new") is None
+
+
+def test_plain_rows_in_an_encrypted_storage_are_refused(manager_on: Managers, form: Form, plain: Backend) -> None:
+    manager = manager_on(KEY)
+    session = form.do(manager, "create_session", "talk", messages=["hi"], summary="s")
+    put(plain, TALK, Put(places.SUMMARY, codec.pack(["planted"])))
+    with pytest.raises(Unencrypted, match="talk"):
+        form.do(session, "summary")
+    form.do(manager_on(), "create_session", "graph", messages=["planted"])  # a worker that was given no key
+    with pytest.raises(Unencrypted):
+        form.do(manager_on(KEY), "get_session", "graph")
 
 
 @pytest.mark.parametrize("key", [places.SUMMARY, places.LIFE, SUM])
@@ -207,16 +221,13 @@ def test_a_storage_that_is_encrypted_says_so_to_those_without_a_key(manager_on: 
         form.do(plain.store, "search", ("people",))
 
 
-def test_a_row_of_a_key_that_is_not_in_the_ring_is_named(manager_on: Managers, form: Form, plain: Backend) -> None:
-    manager = manager_on(KEY)
-    form.do(manager, "create_session", "talk", summary="s")
-    put(plain, keys.encode("seals"), Drop())
-    other = manager_on(OTHER)
-    form.do(other, "create_session", "graph")
-    with pytest.raises(WrongKey, match="not in the keyring"):
-        form.do(other, "get_session", "talk")
-    with pytest.raises(WrongKey):
-        form.do(manager, "get_session", "graph")
+def test_a_row_of_a_key_that_is_not_in_the_ring_is_named(manager_on: Managers, form: Form) -> None:
+    old, both = manager_on(KEY), manager_on([OTHER, KEY])
+    form.do(old, "create_session", "talk", summary="s")
+    form.do(both, "create_session", "graph")
+    for manager, name in ((old, "graph"), (manager_on(KEY), "graph"), (manager_on(OTHER), "talk")):
+        with pytest.raises(WrongKey, match="not in the keyring"):
+            form.do(manager, "get_session", name)
 
 
 def test_a_deleted_row_is_no_secret_but_no_other_value_either(manager_on: Managers, form: Form, plain: Backend) -> None:

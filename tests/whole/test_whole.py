@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from support.encryption import KEY
 from whole.machine import Whole
 from whole.workers import Storage, Wrap
 
+from langgraph_sessionstore import EncryptedBackend
+
 PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
-EXAMPLES = {"memory": 15, "file": 5, "redis7": 5, "cluster": 2}
+EXAMPLES = {"memory": 10, "file": 5, "redis7": 5, "cluster": 2, "encrypted": 5}
 STEPS = 20
 
 
@@ -27,11 +30,16 @@ def plain(backend: Any) -> Any:
     return backend
 
 
+def encrypted(backend: Any) -> Any:
+    return EncryptedBackend(backend, KEY)
+
+
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_all_parts_together(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    url = f"{kind}:" if kind in ("memory", "file") else request.getfixturevalue(kind).url
+    urls = {"memory": "memory:", "file": "file:", "encrypted": "memory:"}
+    url = urls.get(kind) or request.getfixturevalue(kind).url
     figures: dict[str, int] = {}
-    campaign(url, tmp_path, plain, EXAMPLES[kind], figures)
+    campaign(url, tmp_path, encrypted if kind == "encrypted" else plain, EXAMPLES[kind], figures)
     print(f"{kind}: {figures}")  # noqa: T201
 
 

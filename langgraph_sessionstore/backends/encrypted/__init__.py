@@ -18,9 +18,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ... import keys
-from ...errors import BackendUnavailable, DataError, NotReplicated, OutcomeUnknown, SessionStoreError, WrongKey
+from ...errors import (
+    BackendUnavailable,
+    DataError,
+    NotReplicated,
+    OutcomeUnknown,
+    SessionStoreError,
+    Unencrypted,
+    WrongKey,
+)
 from ...forks import Lock
-from ...ops import Batch, Call, Conflict, DeleteRange, Get, PutNew, Range
+from ...ops import Batch, Call, Conflict, DeleteRange, Drop, Get, Page, PutNew, Range
 from ..base import Answer, Backend, not_tried, refuse_copies
 from ..keyring import Encryption, keyring_of
 from . import resealing
@@ -42,7 +50,8 @@ class EncryptedBackend(Backend):
     `encryption` is a key of 32 bytes, several, a `Keyring`, or True for those in the environment. What cannot be
     encrypted stays visible: ids and names, sizes, times, how many rows there are.
 
-    `counted` are the keys at which the storage counts for `Append`; others cannot be appended to.
+    `counted` are the keys at which the storage counts for `Append`; others cannot be appended to. A replay of `Add` by
+    its operation id replies what the sum has become.
     """
 
     def __init__(self, inner: Backend, encryption: Encryption, *, counted: Iterable[bytes] = COUNTED) -> None:
@@ -132,6 +141,7 @@ class EncryptedBackend(Backend):
         answers: dict[int, Answer] = {}
         deadline, waits = time.monotonic() + _PATIENCE, 0
         while pending := [index for index in range(len(calls)) if index not in answers]:
+            before = len(answers)
             answers.update((yield from self._look({index: calls[index] for index in pending})))
             sent: dict[int, Translation] = {}
             for index in pending:
@@ -149,6 +159,8 @@ class EncryptedBackend(Backend):
                 elif ordered:
                     break  # those behind it were not tried
             if len(answers) < len(calls):
+                if len(answers) > before:
+                    deadline, waits = time.monotonic() + _PATIENCE, 0
                 if time.monotonic() > deadline:
                     late = BackendUnavailable(f"others were faster each time for {_PATIENCE} seconds")
                     return [answers.get(index, late) for index in range(len(calls))]
@@ -197,7 +209,7 @@ class EncryptedBackend(Backend):
             unknown.__cause__ = exc
             return unknown
         with self._lock:
-            if call.source is not None:
+            if call.source is not None or begins(call) or Drop() in call.batch.ops:
                 self._lineages.pop(call.partition, None)
             others = dict.fromkeys(self._counted, NONE) if begins(call) else {}
             for key, counter in {**others, **translation.counters}.items():
@@ -213,7 +225,8 @@ class EncryptedBackend(Backend):
         try:
             return translation.understand(replies, lineages)
         except Foreign:
-            return translation.understand(replies, (yield from self._find_lineages(call.partition)))
+            pass
+        return translation.understand(replies, (yield from self._find_lineages(call.partition)))
 
     # -- what has to be known before
 
@@ -222,12 +235,24 @@ class EncryptedBackend(Backend):
         if self._proven:
             return
         (rows,) = yield from must(SEALS, Range(keys.ORIGINS[1], None))
+        if not rows and not self._seals.plaintext:
+            yield from self._expect_nothing()
         if rows and not any(self._opens(key, value) for key, value in rows):
             raise WrongKey("this storage is encrypted with other keys than those that were given")
         name = keys.encode(self._seals.names[0].hex())
         if name not in dict(rows):
             yield from must(SEALS, PutNew(name, self._seals.seal(SEALS, name, b"")))
         self._proven = True
+
+    def _expect_nothing(self) -> Steps[None]:
+        """Refuse a storage that has been used without encryption."""
+        for kind in resealing.LISTS:
+            (page,) = yield from must(keys.registry(kind), Page("name", limit=1))
+            if page.rows:
+                raise Unencrypted(
+                    "this storage holds values that are not encrypted: open it with Keyring(key, plaintext=True), and "
+                    "reseal() it"
+                )
 
     def _opens(self, key: bytes, value: bytes) -> bool:
         try:

@@ -1,13 +1,14 @@
 """Sealing anew what is plain, or sealed with an old key, while others go on working.
 
 Rule 1: a row is replaced only if it is still the one that was read; its content stays the same, so nobody notices.
-Rule 2: afterwards every row is sealed in its own partition, so copies need not say any more where their rows come from.
+Rule 2: it goes round until there is nothing more to do: what was not resealed yet may be copied meanwhile.
 """
 
 from __future__ import annotations
 
 from ... import keys
-from ...ops import Conflict, Delete, Entries, Expect, Get, Op, Page, Put, Range, etag
+from ...errors import DataError
+from ...ops import Conflict, Entries, Expect, Get, Op, Page, Put, Range, etag
 from .seals import Seals
 from .steps import Steps, ask, must
 from .translating import stays_plain
@@ -18,18 +19,38 @@ _ROWS = 50  # that are replaced at once
 
 
 def everything(seals: Seals, counted: frozenset[bytes]) -> Steps[int]:
-    """Reseal what is listed; how many values that were."""
+    """Reseal what is listed, until there is nothing more to do; how many values that were.
+
+    Meanwhile what is not resealed yet may be copied to where this has been already. What cannot be opened is left, and
+    told at the end.
+    """
     total = 0
+    while True:
+        done, trouble = yield from _all_partitions(seals, counted)
+        total += done
+        if not done and trouble:
+            raise type(trouble[0])(f"{len(trouble)} partitions cannot be resealed, the first of them: {trouble[0]}")
+        if not done:
+            return total
+
+
+def _all_partitions(seals: Seals, counted: frozenset[bytes]) -> Steps[tuple[int, list[DataError]]]:
+    """Go through all partitions once: how many values were resealed, and what kept others from it."""
+    total = 0
+    trouble: list[DataError] = []
     for kind in LISTS:
         after = b""
         while True:
             (page,) = yield from must(keys.registry(kind), Page("name", after=after, limit=100))
             entries: Entries = page
             for entry in entries.rows:
-                total += yield from _partition(seals, counted, entry.name)
+                try:
+                    total += yield from _partition(seals, counted, entry.name)
+                except DataError as exc:
+                    trouble.append(exc)
             if not (after := entries.cursor):
                 break
-    return total
+    return total, trouble
 
 
 def _partition(seals: Seals, counted: frozenset[bytes], name: bytes) -> Steps[int]:
@@ -52,6 +73,4 @@ def _partition(seals: Seals, counted: frozenset[bytes], name: bytes) -> Steps[in
             continue  # somebody has changed one of them: look again
         total += len(ops) // 2
         after = rows[-1][0] + keys.END
-    if origins:
-        yield from ask(name, Expect(keys.INCARNATION, etag(incarnation)), *[Delete(key) for key, _ in origins])
     return total

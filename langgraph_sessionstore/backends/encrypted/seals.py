@@ -19,12 +19,13 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import keys
 from ...codec import ENCRYPTED
-from ...errors import CorruptData, MissingExtra, Tampered, Unencrypted, UnsupportedFormat, WrongKey
+from ...errors import CorruptData, DataError, MissingExtra, Tampered, Unencrypted, UnsupportedFormat, WrongKey
 from ...forks import Lock
 from ...ops import Row, etag, named, split_links, split_name
 from ..keyring import MISSING, NAME, Keyring
@@ -74,7 +75,10 @@ class Seals:
         name, lineage = self.names[0], lineage_of(partition)
         cipher = self.cipher(name, lineage)
         tag = cipher.etag(key, etag(value))
-        links, content = _cut(value)
+        try:
+            links, content = _cut(value)
+        except CorruptData:  # it only looks like links
+            links, content = b"", value
         nonce = os.urandom(_NONCE)
         head = FORMAT + name + lineage
         sealed = cipher.aes.encrypt(nonce, content, _bound(tag, links, head, key))
@@ -82,37 +86,33 @@ class Seals:
 
     def open(self, partition: bytes, key: bytes, stored: bytes, lineages: Iterable[bytes]) -> bytes:
         """The value that was sealed at this key in one of these lineages; `Foreign` when it is from another."""
-        tag, rest = split_name(stored)
-        if not tag and stored[:1] != ENCRYPTED:
-            if self.plaintext:
-                return stored
+        parts = _parts(stored)
+        if self.plaintext and (parts is None or parts.head[:1] != FORMAT or parts.key not in self._secrets):
+            return stored
+        if parts is None:
+            if stored[:1] == ENCRYPTED:
+                raise _tampered(partition, key)
             raise Unencrypted(
                 f"{_place(partition, key)} is not encrypted, and this storage is opened with encryption. If it held "
                 "plain values before, open it with Keyring(key, plaintext=True) and reseal() it"
             )
-        try:
-            links, sealed = _cut(rest, strict=True)
-        except CorruptData as exc:
-            raise _tampered(partition, key) from exc
-        head, nonce, content = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :]
-        if not tag or len(content) < _TAG:
+        if parts.head[:1] < FORMAT:
             raise _tampered(partition, key)
-        if head[:1] < FORMAT:
-            raise _tampered(partition, key)
-        if head[:1] > FORMAT:
+        if parts.head[:1] > FORMAT:
             raise UnsupportedFormat(
-                f"{_place(partition, key)} is encrypted in format {head[0]}: upgrade langgraph-sessionstore"
+                f"{_place(partition, key)} is encrypted in format {parts.head[0]}: upgrade langgraph-sessionstore"
             )
-        name, lineage = head[1 : 1 + NAME], head[1 + NAME :]
-        if name not in self._secrets:
+        if parts.key not in self._secrets:
             raise WrongKey(
-                f"{_place(partition, key)} is encrypted with key {name.hex()}, which is not in the keyring: it holds "
-                f"{', '.join(known.hex() for known in self.names)}"
+                f"{_place(partition, key)} is encrypted with key {parts.key.hex()}, which is not in the keyring: it "
+                f"holds {', '.join(known.hex() for known in self.names)}"
             )
-        if lineage not in lineages:
+        if parts.lineage not in lineages:
             raise Foreign(f"{_place(partition, key)} holds what was written in another partition")
         try:
-            return links + self.cipher(name, lineage).aes.decrypt(nonce, content, _bound(tag, links, head, key))
+            cipher = self.cipher(parts.key, parts.lineage)
+            bound = _bound(parts.tag, parts.links, parts.head, key)
+            return parts.links + cipher.aes.decrypt(parts.nonce, parts.content, bound)
         except self._invalid as exc:
             raise _tampered(partition, key) from exc
 
@@ -122,13 +122,16 @@ class Seals:
         return key, self.seal(partition, key, lineage_of(source))
 
     def lineages(self, partition: bytes, origins: Iterable[Row]) -> tuple[bytes, ...]:
-        """All lineages of a partition: its own, and those from which its rows came as copies."""
+        """All lineages of a partition: its own, and those from which its rows came as copies.
+
+        An origin that cannot be read leads nowhere: after `reseal` it may be left, sealed with a key that is gone.
+        """
         rows, found = dict(origins), [lineage_of(partition)]
         for lineage in found:  # which grows
             key = keys.ORIGINS[0] + lineage.hex().encode()
-            if key in rows:
-                source = self.open(partition, key, rows[key], (lineage,))
-                found += [source] if source not in found else []
+            with suppress(DataError):
+                source = self.open(partition, key, rows.get(key, b""), (lineage,))
+                found += [source] if len(source) == LINEAGE and source not in found else []
         return tuple(found)
 
     def etags(self, key: bytes, plain: str, lineages: Iterable[bytes]) -> tuple[str, ...]:
@@ -138,9 +141,8 @@ class Seals:
 
     def is_new(self, stored: bytes, partition: bytes) -> bool:
         """Whether this is sealed with the first key, in the partition itself."""
-        tag, rest = split_name(stored)
-        wanted = FORMAT + self.names[0] + lineage_of(partition)
-        return bool(tag) and _cut(rest)[1].startswith(wanted)
+        parts = _parts(stored)
+        return parts is not None and parts.head == FORMAT + self.names[0] + lineage_of(partition)
 
     def cipher(self, name: bytes, lineage: bytes) -> Cipher:
         """What seals with this key in this lineage."""
@@ -179,14 +181,41 @@ def _tampered(partition: bytes, key: bytes) -> Tampered:
     return Tampered(f"{_place(partition, key)} was changed, moved or swapped by somebody without the key")
 
 
-def _cut(value: bytes, strict: bool = False) -> tuple[bytes, bytes]:
-    """The links in front of a value, and the rest; what only looks like links is not taken for them."""
+class _Parts(NamedTuple):
+    """A sealed value, taken apart."""
+
+    tag: bytes
+    links: bytes
+    head: bytes
+    nonce: bytes
+    content: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The name of the key."""
+        return self.head[1 : 1 + NAME]
+
+    @property
+    def lineage(self) -> bytes:
+        """Of what it was written in."""
+        return self.head[1 + NAME :]
+
+
+def _parts(stored: bytes) -> _Parts | None:
+    """Take a sealed value apart; None when it cannot be one."""
+    tag, rest = split_name(stored)
     try:
-        rest = split_links(value)[1]
+        links, sealed = _cut(rest)
     except CorruptData:
-        if strict:
-            raise
-        rest = value
+        return None
+    if not tag or len(sealed) < _HEAD + _NONCE + _TAG:
+        return None
+    return _Parts(tag, links, sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE], sealed[_HEAD + _NONCE :])
+
+
+def _cut(value: bytes) -> tuple[bytes, bytes]:
+    """The links in front of a value, and the rest."""
+    rest = split_links(value)[1]
     return value[: len(value) - len(rest)], rest
 
 

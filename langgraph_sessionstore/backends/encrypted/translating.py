@@ -291,6 +291,8 @@ def _takes(op: Op, key: bytes) -> bool:
             return gone == key
         case DeleteRange(lo, hi):
             return lo <= key and (hi is None or key < hi)
+        case Expire(_, 0):
+            return True
         case Expire(int(at), None):
             return at <= time.time() * 1000
     return False

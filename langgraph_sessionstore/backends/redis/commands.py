@@ -288,7 +288,7 @@ def _words(op: Op) -> Command:
         case Expect(key, state):
             if isinstance(state, bool):
                 return ("Q", key, "p" if state else "a", "")
-            return ("Q", key, "e", state if isinstance(state, str) else ",".join(state))
+            return ("Q", key, "e", f",{state if isinstance(state, str) else ','.join(state)},")
         case ExpectLease(token):
             return ("L", token)
         case ExpectEmpty(lo, hi):

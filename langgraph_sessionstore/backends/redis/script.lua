@@ -115,7 +115,7 @@ local function holds(op, at) -- whether a guard holds, and what is wrong with th
     local value, state = get(ARGV[at + 1]), ARGV[at + 2]
     if state == 'p' then return value ~= nil end
     if state == 'a' then return value == nil end
-    return value ~= nil and string.find(ARGV[at + 3], etag(value), 1, true) ~= nil -- one of several
+    return value ~= nil and string.find(ARGV[at + 3], ',' .. etag(value) .. ',', 1, true) ~= nil -- one of several
   elseif op == 'M' then
     return redis.call('ZLEXCOUNT', K, ARGV[at + 1], ARGV[at + 2]) == 0
   elseif op == 'L' then
