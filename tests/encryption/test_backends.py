@@ -13,6 +13,8 @@ from langgraph_sessionstore.ops import Add, Append, Linked, Links, Put, Range, n
 from langgraph_sessionstore.testing import BackendContract
 from langgraph_sessionstore.testing.worker import Storage, Worker
 
+pytestmark = pytest.mark.long
+
 KEY = b"0123456789abcdef" * 2
 COUNTED = [b"a", b"m", *(keys.encode(*name) for name in (("log",), ("other",), ("a",), ("b",), ("a", 1, "part")))]
 """Where the tests of the contract append; sums elsewhere are encrypted."""

@@ -14,6 +14,8 @@ from support.sittings import Form
 from langgraph_sessionstore import SessionManager, Tampered, keys, run
 from langgraph_sessionstore.ops import Drop, Put, Range, must
 
+pytestmark = pytest.mark.long
+
 Managers = Callable[..., SessionManager]
 
 

@@ -28,6 +28,8 @@ from langgraph_sessionstore.ops import Get, Put, Range, must
 from langgraph_sessionstore.plans import caching, items, places
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
+pytestmark = pytest.mark.long
+
 Managers = Callable[..., SessionManager]
 OPTIONS: Any = {"index": INDEX, "prices": prices()}
 

@@ -14,6 +14,8 @@ from support.sittings import Form
 from langgraph_sessionstore import BackendUnavailable, EncryptedBackend, OutcomeUnknown, SessionManager
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
+pytestmark = pytest.mark.long
+
 Managers = Callable[..., SessionManager]
 
 

@@ -21,6 +21,8 @@ from support.servers import RedisServer
 
 from langgraph_sessionstore import SessionManager
 
+pytestmark = pytest.mark.long
+
 UNNOTICED = {"file-killed-normal", "file-killed-full", "redis-killed", "cluster-move"}
 """Trouble that nobody who goes on has to notice."""
 

@@ -22,6 +22,8 @@ from langgraph_sessionstore import (
 )
 from langgraph_sessionstore.ops import Add, Append, Batch, Call, Count, Drop, Expire, Get, Lease, Put, Range, Touch
 
+pytestmark = pytest.mark.long
+
 FILE = "sessions.sqlite3"
 ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT"
 

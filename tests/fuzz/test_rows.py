@@ -27,6 +27,8 @@ from support.sittings import Form
 from langgraph_sessionstore import Backend, SessionStoreError, keys, open_backend
 from langgraph_sessionstore.backends.memory import MemoryBackend
 
+pytestmark = pytest.mark.long
+
 SECONDS = float(os.environ.get("FUZZ_SECONDS", 0))
 EXAMPLES = {"memory": 12, "file": 4, "redis": 4}
 

@@ -44,6 +44,8 @@ from langgraph_sessionstore.ops import (
 )
 from langgraph_sessionstore.plans import layout
 
+pytestmark = pytest.mark.long
+
 NAME = b"partition"
 Twin = tuple[Backend, Raw]
 

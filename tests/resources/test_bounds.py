@@ -29,6 +29,8 @@ from langgraph_sessionstore.plans import noted, shelves
 from langgraph_sessionstore.plans.cache import Cache, Element
 from langgraph_sessionstore.plans.layout import Slice
 
+pytestmark = pytest.mark.long
+
 MANY, MOST = 600, 100
 CACHE, VECTORS = 1 << 18, 50_000
 _OTHERS = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType)

@@ -34,6 +34,8 @@ from langgraph_sessionstore import (
 from langgraph_sessionstore.memory import SessionMemory
 from langgraph_sessionstore.ops import Batch, Call, Get
 
+pytestmark = pytest.mark.long
+
 
 class Reply(BaseModel):
     """An answer as data."""

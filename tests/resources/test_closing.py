@@ -28,6 +28,8 @@ from langgraph_sessionstore import (
 )
 from langgraph_sessionstore.backends.redis import RedisBackend
 
+pytestmark = pytest.mark.long
+
 
 async def both(manager: SessionManager) -> None:
     """Use it in both forms on one loop; the sync one blocks it, as in a notebook."""

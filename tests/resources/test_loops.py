@@ -13,6 +13,8 @@ from support.leftovers import ause, descriptors, use
 
 from langgraph_sessionstore import BackendClosed, Session, SessionManager
 
+pytestmark = pytest.mark.long
+
 LOOPS = 50
 
 

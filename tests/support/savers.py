@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -13,7 +14,8 @@ from langgraph.checkpoint.base.id import uuid6
 from langgraph_sessionstore.adapters.checkpointer import SessionCheckpointer
 
 T = TypeVar("T")
-BACKENDS = ("memory", "file", "redis7", "cluster")
+BACKENDS = tuple(os.environ.get("SESSIONSTORE_TEST_BACKENDS", "memory,file,redis7,cluster").split(","))
+"""Those that tests of sessions and checkpointers run on."""
 
 
 class Saver:

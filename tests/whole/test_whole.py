@@ -21,6 +21,8 @@ from whole.workers import Storage, Wrap
 
 from langgraph_sessionstore import EncryptedBackend
 
+pytestmark = pytest.mark.long
+
 PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
 EXAMPLES = {"memory": 10, "file": 5, "redis7": 5, "cluster": 2, "encrypted": 5}
 STEPS = 20
