@@ -114,6 +114,9 @@ class Writes(NamedTuple):
     def ops(self, tools: Tools) -> list[Op]:
         """What stores it. What the task wrote before stays, except to the special channels."""
         ops: dict[bytes, Op] = {}
+        names = [self.task_id, self.task_path, *(channel for channel, _ in self.writes)]
+        if not all(isinstance(name, str) for name in names):
+            raise Unstorable(f"a task, its path and its channels have names, which are text: {names!r:.200}")
         for number, (channel, value) in enumerate(self.writes):
             index = WRITES_IDX_MAP.get(channel, number)
             key = layout.write(self.ns, self.checkpoint_id, self.task_id, index)
@@ -239,6 +242,9 @@ class _Attempt:
         apart = {"id", "channel_values", "channel_versions"} | ({"versions_seen"} if seen is not None else set())
         fields = {name: value for name, value in checkpoint.items() if name not in apart}
         place = f"checkpoint {checkpoint['id']!r} of thread {given.thread!r}"
+        for names in (fields, given.metadata):
+            if not all(isinstance(name, str) for name in names):
+                raise Unstorable(f"{place} and its metadata are dicts of names, which are text: {list(names)!r:.200}")
         old = given.parent and isinstance(checkpoint.get("v"), int) and checkpoint["v"] < 4 and TASKS not in values
         return Record(
             given.ns,

@@ -246,3 +246,18 @@ def test_a_dead_redis_says_so_and_serves_again_when_it_is_back(
         here = saver.put(config(thread), checkpoint({"a": 2}, {"a": 2}))
         assert saver.load(config(thread)).config == here
         saver.close()
+
+
+def test_what_has_no_name_is_refused_before_it_is_stored(saver: Saver, thread: str) -> None:
+    odd: dict[Any, Any] = {"source": "loop", 1: 2}
+    with pytest.raises(Unstorable, match="names"):
+        saver.put(config(thread), checkpoint({"a": 1}), odd)
+    assert saver.get(config(thread)) is None
+    where = saver.put(config(thread), checkpoint({"a": 1}))
+    path: Any = ("a", 1)
+    with pytest.raises(Unstorable, match="names"):
+        saver.put_writes(where, [("a", 1)], "task", path)
+    channel: Any = 7
+    with pytest.raises(Unstorable, match="names"):
+        saver.put_writes(where, [(channel, 1)], "task")
+    assert saver.load(where).pending_writes == []
