@@ -23,20 +23,26 @@ class _Shared(MemoryBackend):
         pass
 
 
-@pytest.fixture(params=["memory", "file", "redis7", "cluster"])
-def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+@pytest.fixture(params=["memory-sync", "file-async", "redis7-sync", "redis7-async", "cluster-async"])
+def place(request: pytest.FixtureRequest) -> list[str]:
+    """A backend, and the form in which it is used."""
+    return str(request.param).split("-")
+
+
+@pytest.fixture
+def open_storage(place: list[str], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the storage: `open_storage()` plain, `open_storage(KEY)` encrypted; each time another worker."""
     made: list[Backend] = []
     memory = _Shared()
-    prefix = f"sealed-{uuid.uuid4()}"
+    prefix, kind = f"sealed-{uuid.uuid4()}", place[0]
 
     def make(encryption: Any = None) -> Backend:
-        if request.param == "memory":
+        if kind == "memory":
             backend: Backend = memory
-        elif request.param == "file":
+        elif kind == "file":
             backend = open_backend(tmp_path / "sessions")
         else:
-            backend = open_backend(request.getfixturevalue(request.param).url, prefix=prefix)
+            backend = open_backend(request.getfixturevalue(kind).url, prefix=prefix)
         made.append(backend if encryption is None else EncryptedBackend(backend, encryption))
         return made[-1]
 
@@ -45,10 +51,10 @@ def open_storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ope
         backend.close()
 
 
-@pytest.fixture(params=["sync", "async"])
-def form(request: pytest.FixtureRequest, open_storage: Open) -> Iterator[Form]:
+@pytest.fixture
+def form(place: list[str], open_storage: Open) -> Iterator[Form]:
     """One of the two forms."""
-    loop = asyncio.new_event_loop() if request.param == "async" else None
+    loop = asyncio.new_event_loop() if place[1] == "async" else None
     yield Form(loop)
     if loop is not None:
         loop.close()

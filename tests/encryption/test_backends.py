@@ -1,10 +1,9 @@
-"""An encrypted backend keeps the contract of the one that it stands on."""
+"""An encrypted backend keeps the contract of those that it stands on; what it does is the same on all of them."""
 
 import uuid
-from pathlib import Path
 
 import pytest
-from support.servers import RedisCluster, RedisServer
+from support.servers import RedisServer
 
 from langgraph_sessionstore import Backend, CorruptData, keys, open_backend
 from langgraph_sessionstore.backends.encrypted import EncryptedBackend
@@ -55,21 +54,8 @@ class TestMemoryThatCounts(Encrypted):
         return lambda: only
 
 
-class TestFilesystem(Encrypted):
-    @pytest.fixture
-    def storage(self, tmp_path: Path) -> Storage:
-        return lambda: encrypted(open_backend(tmp_path / "store"))
-
-
 class TestRedis(Encrypted):
     @pytest.fixture
     def storage(self, redis7: RedisServer) -> Storage:
         prefix = f"encrypted-{uuid.uuid4()}"
         return lambda: encrypted(open_backend(redis7.url, prefix=prefix))
-
-
-class TestCluster(Encrypted):
-    @pytest.fixture
-    def storage(self, cluster: RedisCluster) -> Storage:
-        prefix = f"encrypted-{uuid.uuid4()}"
-        return lambda: encrypted(open_backend(cluster.url, prefix=prefix))
