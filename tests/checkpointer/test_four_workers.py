@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 OPTIONS: list[dict[str, Any]] = [{}, {"cache_bytes": 20_000}, {"share": False}, {}]
 
 
-@pytest.mark.parametrize(("kind", "seconds"), [("redis7", 30), ("file", 8), ("cluster", 8)])
+@pytest.mark.parametrize(("kind", "seconds"), [("redis7", 12), ("file", 8), ("cluster", 8)])
 def test_four_processes_lose_nothing_on_one_thread(
     kind: str, seconds: float, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

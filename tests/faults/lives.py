@@ -6,7 +6,9 @@ Rule: what became of a process is read off its notes; nobody asks it.
 from __future__ import annotations
 
 import os
+import tempfile
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 from faults.ledger import notes
 from faults.writers import Kind
@@ -19,6 +21,10 @@ def live(kind: Kind, number: int, life: int) -> None:
     """Be a writer, until somebody kills this process."""
     writer = kind.writer(number, life)
     if kind.user is not None:
+        with tempfile.TemporaryDirectory() as folder:  # whoever it is may not read what is imported on first use
+            rehearsal = kind._replace(url="memory:", options={}, folder=Path(folder)).writer(number, life)
+            rehearsal.step()
+            rehearsal.close()
         os.setgid(kind.user)
         os.setuid(kind.user)
     while True:

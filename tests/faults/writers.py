@@ -183,11 +183,13 @@ class Writer:
 
     def close(self) -> None:
         """Close what was opened."""
-        if self._manager is not None:
-            self._form.do(self._manager, "close")
-        if self._form.loop is not None:
-            self._form.loop.close()
-        self._ledger.close()
+        try:
+            if self._manager is not None:
+                self._form.do(self._manager, "close")
+        finally:
+            if self._form.loop is not None:
+                self._form.loop.close()
+            self._ledger.close()
 
 
 class Load:

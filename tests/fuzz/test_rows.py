@@ -55,7 +55,9 @@ def world(request: pytest.FixtureRequest, tmp_path: Path, redis7: RedisServer) -
         answers(world, None)
         world.restore()
     yield world
-    form.do(backend, "close") if form.loop is not None else None
+    if form.loop is not None:
+        form.do(backend, "close")
+        form.loop.close()
     backend.close()
 
 
