@@ -1,7 +1,8 @@
 """The whole library against one model, on every backend: see `machine`.
 
-A short campaign runs by default. A long one: `WHOLE_EXAMPLES=500 WHOLE_STEPS=50 pytest tests/whole -s`: so many
-examples for each backend, of so many steps; `-k redis7` for one of them. What it has done is printed at its end.
+A short campaign runs by default, the same each time. A long one, each time another:
+`WHOLE_EXAMPLES=500 WHOLE_STEPS=50 pytest tests/whole -s`: so many examples for each backend, of so many steps;
+`-k redis7` for one of them. What it has done is printed at its end.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from langgraph_sessionstore import EncryptedBackend
 pytestmark = pytest.mark.long
 
 PHASES = [phase for phase in Phase if phase is not Phase.explain]  # it traces every line, far too slowly
-EXAMPLES = {"memory": 10, "file": 5, "redis7": 5, "cluster": 2, "encrypted": 5}
+EXAMPLES = {"memory": 20, "file": 10, "redis7": 10, "cluster": 4, "encrypted": 10}
 STEPS = 20
 
 
@@ -60,6 +61,7 @@ def campaign(url: str, directory: Path, wrap: Wrap, examples: int, figures: dict
                 max_examples=int(os.environ.get("WHOLE_EXAMPLES", examples)),
                 stateful_step_count=int(os.environ.get("WHOLE_STEPS", STEPS)),
                 phases=PHASES,
+                derandomize="WHOLE_EXAMPLES" not in os.environ,
                 deadline=None,
                 database=None,
                 print_blob=True,
