@@ -77,10 +77,6 @@ class World:
         self.deleted.add(name)
         return True
 
-    def delete_where(self, metadata: Mapping[str, Any]) -> int:
-        gone = [name for name, each in self.sessions.items() if metadata.items() <= each.details["metadata"].items()]
-        return sum(self.delete(name) for name in gone)
-
     def fork(self, name: str, life: int, new: str) -> None:
         source = self.at(name, life)
         self._begin(new, source.copy(next(_lives))).parent = name

@@ -71,6 +71,14 @@ class Counter(NamedTuple):
 NONE = Counter(None, None)
 
 
+class _Sum(NamedTuple):
+    """What an operation has made of a sum, and where that is read again: in a replay it is not what was made."""
+
+    key: bytes
+    counter: Counter
+    check: int | None
+
+
 class Translation:
     """One call on its way: `sealed` goes to the storage, `understand` takes what comes back."""
 
@@ -93,12 +101,8 @@ class Translation:
         """Which operation of the call each is; -1: one of ours."""
         self._appended: dict[int, tuple[bytes, bytes]] = {}
         """The counters and the keys that records are sealed for."""
-        self._sums: dict[int, bytes] = {}
-        """The keys of sums."""
-        self._results: dict[int, Counter] = {}
-        """The sums that operations make."""
-        self._checks: dict[int, int] = {}
-        """Where an operation's sum is read again, which in a replay is not the one that was made."""
+        self._sums: dict[int, _Sum] = {}
+        """What operations that add have made."""
         self.counters: dict[bytes, Counter] = {}
         """As they are after the call."""
         self.refusal: CorruptData | None = None
@@ -181,11 +185,12 @@ class Translation:
         plain = b"%d" % total
         stored = self._seals.seal(self._partition, key, plain)
         self._add(index, Put(key, stored))
-        self._sums[index] = key
-        self.counters[key] = self._results[index] = Counter(stored, plain)
+        check = None
         if self._call.batch.op_id is not None:
-            self._checks[index] = len(self._ops)
+            check = len(self._ops)
             self._add(-1, Get(key))
+        self.counters[key] = counter = Counter(stored, plain)
+        self._sums[index] = _Sum(key, counter, check)
 
     def _forget(self, op: Op) -> None:
         """Counters that this operation takes away begin again."""
@@ -218,13 +223,12 @@ class Translation:
         for place, reply in zip(self._places, replies, strict=True):
             if place >= 0:
                 answers[place] = self._opened(ops[place], reply, lineages)
-        for at, (prefix, key) in self._appended.items():
-            if replies[at] != key:  # a replay: the record came to its number earlier
+        for place, (prefix, key) in self._appended.items():
+            if replies[place] != key:  # a replay: the record came to its number earlier
                 self.counters.pop(prefix, None)
-        for index, counter in self._results.items():
+        for index, (key, counter, at) in self._sums.items():
             answers[index] = counter.number()
-            key = self._sums[index]
-            check = replies[self._checks[index]] if index in self._checks else counter.stored
+            check = counter.stored if at is None else replies[at]
             if check != counter.stored:  # a replay: that sum was never stored, and this is what it has become
                 self.counters.pop(key, None)
                 plain = None if check is None else self._open(key, check, lineages)
