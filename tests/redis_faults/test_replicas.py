@@ -95,7 +95,7 @@ def test_without_the_option_nothing_waits(use: Use, pair: Pair) -> None:
 def test_what_too_few_have_confirmed_is_there_once(use: Use, pair: Pair) -> None:
     worker, name = use(pair.master.url, **SOON), session()
     beside = (Range(*LOG_SPAN), Append(LOG, b"y"), Add(SUM, 1), Count(*LOG_SPAN))
-    worker.do(name, Put(b"k", b"1"))
+    use(pair.master.url, **LATER).do(name, Put(b"k", b"1"))
     pair.replica.pause()
     assert doubted(worker.answers(one(name, Append(LOG, b"x"), Add(SUM, 1)))) == [[key_of(0), 1]]
     assert doubted(worker.answers(one(name, *beside))) == [[[(key_of(0), b"x")], key_of(1), 2, 2]]

@@ -34,7 +34,7 @@ from langgraph_sessionstore.ops import (
 
 
 def test_each_node_of_a_cluster_answers_for_itself(use: Use, replicated: RedisCluster) -> None:
-    worker = use(replicated.url, **(SOON | {"wait_timeout": 0.5}))
+    worker = use(replicated.url, **(SOON | {"wait_timeout": 2}))
     names = [session_on(replicated, node) for node in replicated.masters()]
     lonely = replicated.masters()[0]
     replica = next(node for node in replicated.nodes if f",port={node.port}," in lonely.ask("INFO", "replication"))

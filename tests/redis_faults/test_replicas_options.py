@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import redis
@@ -52,22 +53,27 @@ def test_what_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
         RedisBackend(client, **wrong)
 
 
-def test_it_may_stand_in_the_query_and_be_given_to_a_manager(pair: Pair) -> None:
-    for options, query in ((SOON, ""), ({}, "?wait_replicas=1&wait_timeout=0.1")):
-        with SessionManager.from_url(pair.master.url + query, **options) as manager:
-            waits = pair.waits()
-            kept = manager.create_session(messages=["hi"])
-            assert pair.waits() > waits
-            pair.replica.pause()
-            with pytest.raises(NotReplicated) as caught:
-                manager.create_session("mine")
-            with pytest.raises(NotReplicated):
-                caught.value.result.append("user", "hello")
-            assert [message.text for message in caught.value.result.messages] == ["hello"]
-            pair.replica.resume()
-            wait_until(lambda: pair.master.ask("WAIT", 1, 1000) == 1, "the replica is back")
-            assert manager.delete_session("mine")
-            assert manager.delete_session(kept.id)
+@pytest.mark.parametrize("form", ["options", "query"])
+def test_it_may_stand_in_the_query_and_be_given_to_a_manager(pair: Pair, form: str) -> None:
+    def manager(options: dict[str, Any]) -> SessionManager:
+        if form == "options":
+            return SessionManager.from_url(pair.master.url, **options)
+        return SessionManager.from_url(f"{pair.master.url}?{urlencode(options)}")
+
+    with manager(LATER) as patient, manager(SOON) as hasty:
+        waits = pair.waits()
+        kept = patient.create_session(messages=["hi"])
+        assert pair.waits() > waits
+        pair.replica.pause()
+        with pytest.raises(NotReplicated) as caught:
+            hasty.create_session("mine")
+        with pytest.raises(NotReplicated):
+            caught.value.result.append("user", "hello")
+        assert [message.text for message in caught.value.result.messages] == ["hello"]
+        pair.replica.resume()
+        wait_until(lambda: pair.master.ask("WAIT", 1, 1000) == 1, "the replica is back")
+        assert patient.delete_session("mine")
+        assert patient.delete_session(kept.id)
 
 
 def test_given_clients_wait_too(pair: Pair) -> None:
