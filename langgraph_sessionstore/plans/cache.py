@@ -2,21 +2,23 @@
 
 Rule 1: nothing here is the truth. A write that builds on it carries guards, and a read learns in the same step whether
         it still holds; without it everything works, and costs more.
-Rule 2: elements are written once, so one that is remembered is never stale within the partition's incarnation.
+Rule 2: elements are written once, so one that is remembered is never stale within the partition's incarnation; and
+        none is forgotten before its thread is.
 Rule 3: what is remembered is never handed out, only copies.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..forks import Lock
 from ..ops import Run
 from . import layout
 from .layout import Slice
-from .records import Record, Stored, Typed
+from .likeness import Element, Known
+from .records import Record, Stored
 
 Name = tuple[str, str]
 """A checkpoint in its thread: namespace and id."""
@@ -27,26 +29,12 @@ _LATEST = 4  # checkpoints of a namespace that are remembered: a run builds on t
 _BASES = 256  # and of all namespaces
 
 
-class Element:
-    """One element: its stored form, and what was found out about it."""
-
-    __slots__ = ("digest", "model", "reader", "typed")
-
-    def __init__(self, typed: Typed, digest: bytes | None = None) -> None:
-        self.typed = typed
-        self.digest = digest
-        self.model: Any = None
-        """Decoded, to be copied; None: not yet, or it is decoded anew each time."""
-        self.reader: Any = None
-        """The serializer that decoded it."""
-
-
 class Base(NamedTuple):
     """A checkpoint that a writer may build on."""
 
     stored: Stored
-    digests: dict[str, bytes]
-    """By channel: of a list or dict the digests of all elements, one after the other; of a whole value its own."""
+    known: dict[str, Known]
+    """By channel, what its next version is compared with."""
     serde: Any
     """The serializer that can read its elements."""
 
@@ -98,22 +86,11 @@ class Cache:
             thread = self._used(partition)
             return (thread.incarnation, thread.known()) if thread else (b"", ())
 
-    def elements(self, partition: bytes, incarnation: bytes, parts: Iterable[Slice]) -> dict[int, dict[int, Element]]:
-        """Those of the elements that are remembered, by branch and slot."""
-        found: dict[int, dict[int, Element]] = {}
+    def elements(self, partition: bytes, incarnation: bytes) -> dict[int, Mapping[int, Element]]:
+        """The elements that are remembered, by branch and slot. More may come to them, and none goes."""
         with self._lock:
             thread = self._used(partition)
-            if thread is None or thread.incarnation != incarnation:
-                return found
-            for part in parts:
-                there = thread.elements.get(part.branch)
-                if there:
-                    into = found.setdefault(part.branch, {})
-                    for slot in range(part.first, part.stop):
-                        element = there.get(slot)
-                        if element is not None:
-                            into[slot] = element
-        return found
+            return {} if thread is None or thread.incarnation != incarnation else {**thread.elements}
 
     def forget(self, partition: bytes, name: Name | None = None) -> None:
         """Forget a thread, or one checkpoint of it."""
@@ -162,10 +139,19 @@ class Cache:
         thread.bases[ns, base.record.id] = base
         self._grow(thread, _size_of(base))
         same = [name for name in thread.bases if name[0] == ns]
+        for name in same[:-1]:
+            self._lighten(thread, name)
         if len(same) > _LATEST:
             self._forget_base(thread, same[0])
         elif len(thread.bases) > _BASES:
             self._forget_base(thread, next(iter(thread.bases)))
+
+    def _lighten(self, thread: Thread, name: Name) -> None:
+        """Keep of a checkpoint that is not the newest only what is small."""
+        base = thread.bases[name]
+        smaller = base._replace(known={channel: known.smaller() for channel, known in base.known.items()})
+        thread.bases[name] = smaller
+        self._grow(thread, _size_of(smaller) - _size_of(base))
 
     def _forget_base(self, thread: Thread, name: Name) -> None:
         if base := thread.bases.pop(name, None):
@@ -207,7 +193,7 @@ class Cache:
 
 
 def _size_of(base: Base) -> int:
-    """Roughly what a checkpoint takes in memory; digests that it shares with another count for both."""
+    """Roughly what a checkpoint takes in memory; what it shares with another counts for both."""
     record = base.record
     inline = sum(len(value.typed[1]) for value in record.values.values() if value.typed)
     names = _OVERHEAD * (len(record.versions) + len(record.values))
@@ -217,5 +203,5 @@ def _size_of(base: Base) -> int:
         + names
         + len(record.fields[1])
         + len(record.metadata[1])
-        + sum(map(len, base.digests.values()))
+        + sum(known.size for known in base.known.values())
     )

@@ -1,26 +1,22 @@
-"""Channel values <-> elements: a new version of a list stores only what is new in it.
+"""Channel values <-> elements: a new version of a list stores only what is new in it, see `likeness`.
 
-Rule 1: items are compared by a digest of their content, never by identity: messages are mutable.
-Rule 2: the digest is keyed, never stored, and made anew in each process; two items with one digest are interchangeable.
-Rule 3: sharing is worth its rows only for items of some size; other values stay whole.
+Sharing is worth its rows only for items of some size; other values stay whole.
 
 A `Draft` says what to keep and what to add. It becomes a `Value` when the branch for what is new is known.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..serde.messages import clone, fingerprint, is_message
+from ..serde.messages import cast, fingerprint, is_message, mold
 from ..serde.serializer import SessionSerializer
-from .cache import Element
 from .layout import Slice, Tail
+from .likeness import Element, Known, digest, digest_of
 from .records import DOUBLES, Kind, Typed, Value, count, merged
 
 INLINE = 96  # bytes up to which a value is stored in the record itself
@@ -28,8 +24,6 @@ ITEM = 96  # bytes that items have on average before a list or dict of them is s
 SHARED = 1024  # bytes of a dict from which on it is worth sharing
 SLICES = 128  # a list in more pieces than this is written anew
 LONGEST = 250_000  # items of a list or dict that is shared
-_KEY = os.urandom(32)
-_WIDTH = 16
 
 
 class Draft(NamedTuple):
@@ -40,7 +34,8 @@ class Draft(NamedTuple):
     pieces: tuple[Slice | list[Element], ...]
     tail: Tail | None
     """Where the base says that elements may be added."""
-    digest: bytes
+    known: Known | None
+    """To compare the next version with."""
 
     def added(self) -> list[Element]:
         """The elements to add."""
@@ -64,27 +59,34 @@ class Draft(NamedTuple):
         return Value(self.kind, self.typed, tuple(parts), Tail(branch, size)), Tail(branch, size)
 
 
+class _Base(NamedTuple):
+    """Another version that is stored already, and what is known of it."""
+
+    value: Value
+    known: Known
+
+
 def draft(
-    serde: SerializerProtocol, value: Any, base: Value | None = None, digest: bytes = b"", share: bool = True
+    serde: SerializerProtocol, value: Any, stored: Value | None = None, known: Known | None = None, share: bool = True
 ) -> Draft:
-    """How to store a value when the base is stored already; its `digest` is that of the base."""
+    """How to store a value, when that version of it is stored already."""
+    base = _Base(stored, known) if stored and known and len(known.items) == stored.items else None
     if share and type(value) is list and 0 < len(value) <= LONGEST:
+        if base is not None and (grown := _grown(serde, value, base)) is not None:
+            return grown
         items = _items(serde, value)
         if items is not None:
-            return _compared("list", None, items, base, digest)
+            return _compared(serde, "list", None, items, base)
     if share and type(value) is dict and 1 < len(value) <= LONGEST and isinstance(serde, SessionSerializer):
         typed = [serde.dumps_typed(item) for item in value.values()]
         size = sum(len(data) for _, data in typed)
         if size >= max(SHARED, ITEM * len(typed)):
             names = serde.dumps_typed(list(value))
-            return _compared("dict", names, [Element(each, digest_of(each)) for each in typed], base, digest)
+            return _compared(serde, "dict", names, [Element(each, digest_of(each)) for each in typed], base)
     whole = serde.dumps_typed(value)
     if len(whole[1]) <= INLINE:
-        return Draft("inline", whole, (), None, b"")
-    new = digest_of(whole)
-    if base is not None and base.kind == "whole" and digest == new:
-        return Draft("whole", None, base.parts, None, new)
-    return Draft("whole", None, ([Element(whole, new)],), None, new)
+        return Draft("inline", whole, (), None, None)
+    return _compared(serde, "whole", None, [Element(whole, digest_of(whole))], base)
 
 
 def alike(serde: SerializerProtocol, other: SerializerProtocol) -> bool:
@@ -92,35 +94,28 @@ def alike(serde: SerializerProtocol, other: SerializerProtocol) -> bool:
     return serde is other or (isinstance(serde, SessionSerializer) and isinstance(other, SessionSerializer))
 
 
-def digest_of(typed: Typed) -> bytes:
-    """The digest of a value in its serialized form."""
-    return _digest(typed[0].encode() + b"\0" + typed[1])
+class _Given(Element):
+    """A message that is serialized only if it turns out to be new."""
 
+    __slots__ = ("fingerprint", "value")
 
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_WIDTH, key=_KEY).digest()
-
-
-def _message_digest(message: Any) -> bytes | None:
-    content = fingerprint(message)
-    return content and _digest(content)
-
-
-class _Lazy(Element):
-    """An item of a list that is serialized only if it turns out to be new."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any, digest: bytes) -> None:
-        super().__init__(("", b""), digest)
+    def __init__(self, value: Any, fingerprint: bytes) -> None:
+        super().__init__(("", b""), digest(fingerprint))
         self.value = value
+        self.fingerprint: bytes | None = fingerprint
+        """Until it is settled."""
 
     def settle(self, serde: SerializerProtocol) -> Element:
-        """Without the digest: who reads it compares with what reading makes of it, which need not look the same."""
-        return Element(serde.dumps_typed(self.value))
+        """Take the stored form. Replies what to compare with: this, if what is read will look the same."""
+        self.typed = serde.dumps_typed(self.value)
+        known: Element = self
+        if not isinstance(serde, SessionSerializer) or fingerprint(_decode(serde, self)) != self.fingerprint:
+            known, self.digest = Element(("", b""), self.digest), None
+        self.value = self.fingerprint = None
+        return known
 
 
-def _items(serde: SerializerProtocol, values: list[Any]) -> Sequence[Element] | None:
+def _items(serde: SerializerProtocol, values: list[Any]) -> list[Element] | None:
     """The items as elements when the list is worth sharing."""
     own = isinstance(serde, SessionSerializer)
     if is_message(values[0]) and (own or all(map(is_message, values))):
@@ -138,64 +133,80 @@ def _items(serde: SerializerProtocol, values: list[Any]) -> Sequence[Element] | 
 
 
 def _item(serde: SerializerProtocol, value: Any) -> Element:
-    if is_message(value) and (digest := _message_digest(value)):
-        return _Lazy(value, digest)
+    if is_message(value) and (content := fingerprint(value)):
+        return _Given(value, content)
     typed = serde.dumps_typed(value)
     return Element(typed, digest_of(typed))
 
 
-def settle(serde: SerializerProtocol, made: Draft) -> Draft:
-    """Serialize what is new in a draft."""
-    if not any(isinstance(piece, list) for piece in made.pieces):
-        return made
-    return made._replace(
-        pieces=tuple(
-            [item.settle(serde) if isinstance(item, _Lazy) else item for item in piece]
-            if isinstance(piece, list)
-            else piece
-            for piece in made.pieces
-        )
-    )
+def _settled(serde: SerializerProtocol, items: list[Element], order: list[Element]) -> Known:
+    """Serialize what is new of these items; `order` holds them as they are known, those of the base among them."""
+    prints = [item.fingerprint for item in items if isinstance(item, _Given) and item.fingerprint]
+    known = [item.settle(serde) if isinstance(item, _Given) and item.fingerprint else item for item in order]
+    same = all(left is right for left, right in zip(known, order, strict=True))
+    return Known(known, (b"".join(prints),) if len(prints) == len(items) else (), same)
 
 
-def _compared(kind: Kind, typed: Typed | None, items: Sequence[Element], base: Value | None, known: bytes) -> Draft:
+def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft | None:
+    """The draft of a list of messages that begins with the base; None when it is something else."""
+    parts, size = base.value.parts, len(base.known.items)
+    if base.value.kind != "list" or not base.known.begins(values) or not _sound((*parts, [])):
+        return None
+    rest = values[size:]
+    if not rest:
+        return Draft("list", None, parts, base.value.tail, base.known)
+    if not isinstance(serde, SessionSerializer) and not all(map(is_message, rest)):
+        return None
+    items = [_item(serde, value) for value in rest]
+    known = base.known.grown(_settled(serde, items, items))
+    return Draft("list", None, (*parts, items), base.value.tail, known)
+
+
+def _compared(
+    serde: SerializerProtocol, kind: Kind, typed: Typed | None, items: list[Element], base: _Base | None
+) -> Draft:
     """Keep what the base has, add the rest."""
-    digests = [item.digest or b"" for item in items]
-    digest = b"".join(digests)
-    if base is None or base.kind != kind or len(known) != base.items * _WIDTH or not known:
-        return Draft(kind, typed, (list(items),), None, digest)
-    if digest.startswith(known):  # by far the most frequent: something was appended, or nothing
-        new = list(items[base.items :])
-        pieces: tuple[Slice | list[Element], ...] = (*base.parts, new) if new else base.parts
-    else:
-        pieces = _pieces(items, digests, base, known)
+    if base is not None and base.value.kind == kind:
+        pieces, order = _pieces(items, base)
+        if _sound(pieces):
+            known = _settled(serde, items, order)
+            known.as_read &= base.known.as_read
+            return Draft(kind, typed, pieces, base.value.tail, known)
+    return Draft(kind, typed, (items,), None, _settled(serde, items, items))
+
+
+def _sound(pieces: Sequence[Slice | list[Element]]) -> bool:
+    """Whether these are not so many, or so often the same, that the value is better written anew."""
     kept = [piece for piece in pieces if isinstance(piece, Slice)]
-    if len(pieces) > SLICES or count(kept) > DOUBLES * count(merged(kept)):
-        return Draft(kind, typed, (list(items),), None, digest)
-    return Draft(kind, typed, pieces, base.tail, digest)
+    return len(pieces) <= SLICES and count(kept) <= DOUBLES * count(merged(kept))
 
 
-def _pieces(
-    items: Sequence[Element], digests: list[bytes], base: Value, known: bytes
-) -> tuple[Slice | list[Element], ...]:
-    """Any list out of pieces of the base: reordered, trimmed, edited, with doubles."""
-    old = [known[at : at + _WIDTH] for at in range(0, len(known), _WIDTH)]
-    slots = [(part.branch, slot) for part in base.parts for slot in range(part.first, part.stop)]
+def _pieces(items: list[Element], base: _Base) -> tuple[tuple[Slice | list[Element], ...], list[Element]]:
+    """Any list out of pieces of the base: reordered, trimmed, edited, with doubles. And the items as they are known."""
+    old, parts = base.known.digests(base.value.kind == "list"), base.value.parts
+    digests = [item.digest or b"" for item in items]
+    if digests[: len(old)] == old:  # something was appended, or nothing
+        new = items[len(old) :]
+        return ((*parts, new) if new else parts), [*base.known.items, *new]
+    slots = [(part.branch, slot) for part in parts for slot in range(part.first, part.stop)]
     where = dict(zip(reversed(old), range(len(old) - 1, -1, -1), strict=True))
     pieces: list[Slice | list[Element]] = []
+    order: list[Element] = []
     following = 0  # the item of the base behind the one used last
-    for item, digest in zip(items, digests, strict=True):
-        at = following if following < len(old) and old[following] == digest else where.get(digest)
+    for item, own in zip(items, digests, strict=True):
+        at = following if following < len(old) and old[following] == own else where.get(own)
         if at is None:
+            order.append(item)
             if pieces and isinstance(pieces[-1], list):
                 pieces[-1].append(item)
             else:
                 pieces.append([item])
             continue
+        order.append(base.known.items[at])
         following = at + 1
         branch, slot = slots[at]
         _join(pieces, Slice(branch, slot, slot + 1))
-    return tuple(pieces)
+    return tuple(pieces), order
 
 
 def _join(parts: list[Any], part: Slice) -> None:
@@ -210,7 +221,7 @@ def _join(parts: list[Any], part: Slice) -> None:
 # -- reading
 
 
-Found = dict[int, dict[int, Element]]
+Found = dict[int, Mapping[int, Element]]
 """Elements by branch and slot."""
 Place = Callable[[Slice, int], str]
 
@@ -219,7 +230,10 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
     """The value, the caller's own: nothing in it is shared with what is remembered."""
     if value.typed is not None and value.kind == "inline":
         return serde.loads_typed(value.typed)
-    items = [_copy(serde, element) for element in _elements(value, found)]
+    items = [
+        cast(element.mold) if element.mold and element.reader is serde else _decoded(serde, element)
+        for element in _elements(value, found)
+    ]
     if value.kind == "whole":
         return items[0]
     if value.typed is None:
@@ -227,28 +241,25 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
     return dict(zip(serde.loads_typed(value.typed), items, strict=True))
 
 
-def digest(value: Value, found: Found) -> bytes:
-    """The digest that a writer compares with; the elements have been loaded before."""
-    messages = value.kind == "list"  # elsewhere messages are compared in their serialized form
-    return b"".join([element.digest or _digest_of(element, messages) for element in _elements(value, found)])
+def known(value: Value, found: Found) -> Known:
+    """What a writer compares with; the elements have been loaded before."""
+    items = _elements(value, found)
+    messages = value.kind == "list" and all(item.mold is not None for item in items)
+    return Known(items, None if messages else ())
 
 
-def _elements(value: Value, found: Found) -> Iterable[Element]:
+def _elements(value: Value, found: Found) -> list[Element]:
     return [found[part.branch][slot] for part in value.parts for slot in range(part.first, part.stop)]
 
 
-def _copy(serde: SerializerProtocol, element: Element) -> Any:
-    if element.model is not None and element.reader is serde:
-        return clone(element.model)
+def _decoded(serde: SerializerProtocol, element: Element) -> Any:
+    """The value of an element. A message is remembered, and a copy of it handed out."""
+    value = _decode(serde, element)
+    return cast(element.mold) if is_message(value) and element.mold else value
+
+
+def _decode(serde: SerializerProtocol, element: Element) -> Any:
     value = serde.loads_typed(element.typed)
     if is_message(value):
-        element.model, element.reader = value, serde
-        return clone(value)
+        element.mold, element.reader = mold(value), serde
     return value
-
-
-def _digest_of(element: Element, messages: bool) -> bytes:
-    if messages and element.model is not None:
-        element.digest = _message_digest(element.model)
-    element.digest = element.digest or digest_of(element.typed)
-    return element.digest

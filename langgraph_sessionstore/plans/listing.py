@@ -82,7 +82,7 @@ def _of_all(
     others = yield from read(tools, thread, *(exactly(ns, id_) for id_, ns in order if ns))
     found = own | {Position(stored.record.id, stored.record.ns): stored for stored in others.found}
     for branch, there in others.elements.items():
-        root.elements.setdefault(branch, {}).update(there)
+        root.elements[branch] = {**root.elements.get(branch, {}), **there}
     root.rows.update(others.rows)
     return root._replace(found=[found[name] for name in order if name in found]), _end(order, size)
 

@@ -19,9 +19,10 @@ from .. import codec, keys
 from ..errors import ConflictError, CorruptData, DataError
 from ..ops import Conflict, Expect, Get, Op, Plan, Range, Row, call, etag, must
 from . import channels, layout, records
-from .cache import Base, Element
+from .cache import Base
 from .channels import Found
 from .layout import SPECIAL, Slice
+from .likeness import Element
 from .records import Record, Stored, merged
 from .tools import TRIES, Tools, unpack_typed
 from .versions import Version, following
@@ -82,7 +83,7 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
         wanted = merged(part for stored in found for part in stored.record.parts())
         if sum(part.stop - part.first for part in wanted) > records.ITEMS:
             raise CorruptData(f"the checkpoints of thread {thread!r} refer to more elements than there can be")
-        have = {} if distrust else tools.cache.elements(partition, incarnation, wanted)
+        have: Found = {} if distrust else tools.cache.elements(partition, incarnation)
         if not all(part.complete for part in linked):
             bulk = yield from _bulk(partition, incarnation, found, list(_absent(wanted, have)))
             if bulk is None:
@@ -96,7 +97,8 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
             distrust = True  # what was remembered when asking may have been forgotten since
             continue
         for part, items in fresh:
-            have.setdefault(part.branch, {}).update(zip(range(part.first, part.stop), items, strict=True))
+            there = zip(range(part.first, part.stop), items, strict=True)
+            have[part.branch] = {**have.get(part.branch, {}), **dict(there)}
         tools.cache.learn(partition, incarnation, (), fresh)
         return Reading(found, have, rows, more, incarnation)
     raise ConflictError(f"thread {thread!r} was changed each time while it was read")
@@ -157,8 +159,14 @@ def remember(tools: Tools, thread: str, stored: Stored, reading: Reading, only: 
     What is remembered has been loaded before.
     """
     values = {channel: value for channel, value in stored.record.values.items() if only in (None, channel)}
-    digests = {channel: channels.digest(value, reading.elements) for channel, value in values.items() if value.parts}
-    tools.cache.learn(keys.session(thread), reading.incarnation, [Base(stored, digests, tools.serde)])
+    partition = keys.session(thread)
+    base = tools.cache.base(partition, (stored.record.ns, stored.record.id))
+    if base is not None and base.stored.etag == stored.etag and channels.alike(tools.serde, base.serde):
+        there = [base.known.get(channel) for channel, value in values.items() if value.parts]
+        if all(known is not None and known.as_read for known in there):
+            return
+    known = {channel: channels.known(value, reading.elements) for channel, value in values.items() if value.parts}
+    tools.cache.learn(partition, reading.incarnation, [Base(stored, known, tools.serde)])
 
 
 def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> CheckpointTuple:

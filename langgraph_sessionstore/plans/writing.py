@@ -20,10 +20,11 @@ from .. import codec, keys
 from ..errors import ConflictError, SessionStoreError, Unstorable
 from ..ops import Add, Conflict, Expect, Op, Plan, Put, PutNew, Range, Row, etag, must
 from . import channels, layout, records
-from .cache import Base, Element
+from .cache import Base
 from .channels import Draft
 from .entry import Entry
 from .layout import Slice, Tail
+from .likeness import Element, Known
 from .reading import exactly
 from .records import Record, Stored, Typed, Value
 from .tools import TRIES, Tools, pack_typed
@@ -149,7 +150,7 @@ class _Attempt:
         """The guards on branches, and which branch it is."""
         self.sizes: dict[int, int] = {}
         self.added: list[tuple[Slice, list[Element]]] = []
-        self.digests: dict[str, bytes] = {}
+        self.known: dict[str, Known] = {}
         self.guards: list[Op] = [Expect(holder, name) for holder, name in kept.holders.items()]
         self.shares = False
         """Whether it relies on elements of the base."""
@@ -187,29 +188,29 @@ class _Attempt:
         """Remember what was stored, for the next step."""
         stored = Stored(self.record, etag(self.packed))
         self.tools.cache.learn(
-            self.given.partition, incarnation, [Base(stored, self.digests, self.tools.serde)], self.added
+            self.given.partition, incarnation, [Base(stored, self.known, self.tools.serde)], self.added
         )
 
     def _keep(self, channel: str, value: Value) -> Value:
         """A value that stays as it is, with what is remembered of it when it is the base's."""
         if self.base and value is self.base.record.values.get(channel):
             self.shares = self.shares or bool(value.parts)
-            if channel in self.base.digests:
-                self.digests[channel] = self.base.digests[channel]
+            if channel in self.base.known:
+                self.known[channel] = self.base.known[channel]
         return value
 
     def _store(self, channel: str, value: Any) -> Value:
         serde, base = self.tools.serde, self.base
-        old, digest = None, b""
+        old, known = None, None
         if base and channels.alike(serde, base.serde):  # else what is shared could not be read again
-            old, digest = base.record.values.get(channel), base.digests.get(channel, b"")
+            old, known = base.record.values.get(channel), base.known.get(channel)
         try:
-            draft = channels.settle(serde, channels.draft(serde, value, old, digest, self.tools.share))
+            draft = channels.draft(serde, value, old, known, self.tools.share)
         except Exception as exc:
             raise _unstorable(exc, f"channel {channel!r} of thread {self.given.thread!r}") from exc
         self.shares = self.shares or draft.keeps()
-        if draft.digest:
-            self.digests[channel] = draft.digest
+        if draft.known is not None:
+            self.known[channel] = draft.known
         return self._place(draft)
 
     def _place(self, draft: Draft) -> Value:

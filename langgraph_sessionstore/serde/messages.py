@@ -8,10 +8,14 @@ a thousand times. This holds for the exact classes below; a class derived from t
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import langchain_core.messages as lc
 import ormsgpack
+from pydantic import BaseModel
 
 from ..errors import CorruptData
 
@@ -63,6 +67,7 @@ def _form(number: int, cls: type[lc.BaseMessage]) -> _Form:
 
 
 _FORMS: dict[type, _Form] = {cls: _form(number, cls) for number, cls in CLASSES.items()}
+_NUMBERS: dict[type, int] = {cls: number for number, cls in CLASSES.items()}
 _ABSENT = object()
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 _EXACT = (
@@ -74,7 +79,14 @@ _EXACT = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 _new = object.__new__
-_set = object.__setattr__
+# What pydantic keeps of a model, by the descriptors of its slots: the fastest way around its `__setattr__`.
+_set_dict = BaseModel.__dict__["__dict__"].__set__
+_set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
+_set_private = BaseModel.__dict__["__pydantic_private__"].__set__
+_state_of = attrgetter("__dict__")
+_extra_of = attrgetter("__pydantic_extra__")
+_private_of = attrgetter("__pydantic_private__")
 
 
 def is_message(obj: Any) -> bool:
@@ -113,35 +125,90 @@ def make(parts: Any) -> Any:
     if not state.keys() <= form.known:  # fields that the class of today does not have
         extra = {**{name: values.pop(name) for name in state.keys() - form.known}, **extra}
     obj = _new(cls)
-    _set(obj, "__dict__", values)
-    _set(obj, "__pydantic_fields_set__", {*state} & form.known)
-    _set(obj, "__pydantic_extra__", extra)
-    _set(obj, "__pydantic_private__", None)
+    _set_dict(obj, values)
+    _set_fields_set(obj, {*state} & form.known)
+    _set_extra(obj, extra)
+    _set_private(obj, None)
     return obj
 
 
-def clone(obj: Any) -> Any:
+class Mold(NamedTuple):
+    """A message taken apart for copies: what they share, and what each of them needs for itself."""
+
+    cls: type
+    state: dict[str, Any]
+    dicts: tuple[str, ...]
+    """The fields that are empty dicts, as most of those that hold something are."""
+    lists: tuple[str, ...]
+    deep: tuple[tuple[str, Any], ...]
+    """The other fields that a copy does not share."""
+    fields_set: set[str]
+    extra: Any
+    private: Any
+    obj: Any
+
+
+def mold(obj: Any) -> Mold:
+    """What copies of this message are cast from; the message must not change any more."""
+    state = obj.__dict__
+    own = {name: value for name, value in state.items() if type(value) not in _ATOMS}
+    return Mold(
+        type(obj),
+        state,
+        tuple(name for name, value in own.items() if type(value) is dict and not value),
+        tuple(name for name, value in own.items() if type(value) is list and not value),
+        tuple((name, value) for name, value in own.items() if value or type(value) not in (dict, list)),
+        obj.__pydantic_fields_set__,
+        obj.__pydantic_extra__,
+        obj.__pydantic_private__,
+        obj,
+    )
+
+
+def cast(form: Mold) -> Any:
     """A copy of a message that shares nothing with it that could be changed."""
+    cls, state, dicts, lists, deep, fields_set, extra, private, obj = form
+    new: Any = _new(cls)
+    state = state.copy()
+    for name in dicts:
+        state[name] = {}
+    for name in lists:
+        state[name] = []
     try:
-        atoms = _ATOMS
-        new = _new(type(obj))
-        _set(new, "__dict__", {k: v if type(v) in atoms else _copy(v) for k, v in obj.__dict__.items()})
-        _set(new, "__pydantic_fields_set__", obj.__pydantic_fields_set__.copy())
-        _set(new, "__pydantic_extra__", _copy(obj.__pydantic_extra__))
-        _set(new, "__pydantic_private__", _copy(obj.__pydantic_private__))
+        for name, value in deep:
+            state[name] = _copy(value)
+        _set_dict(new, state)
+        _set_fields_set(new, fields_set.copy())
+        _set_extra(new, _copy(extra))
+        _set_private(new, _copy(private))
         return new
     except RecursionError:  # something in it contains itself
         return copy.deepcopy(obj)
 
 
+def clone(obj: Any) -> Any:
+    """The same for one copy only."""
+    return cast(mold(obj))
+
+
 def fingerprint(obj: Any) -> bytes | None:
     """Bytes that only messages with the same stored value share; None when the message has parts that need care."""
+    return fingerprints([obj])
+
+
+def fingerprints(messages: Sequence[Any]) -> bytes | None:
+    """The fingerprints of messages, one after the other, made in one go; None when one of them has none."""
     try:
-        return ormsgpack.packb(
-            [_FORMS[type(obj)].number, obj.__dict__, obj.__pydantic_extra__, obj.__pydantic_private__], option=_EXACT
-        )
+        numbers = list(map(_NUMBERS.__getitem__, map(type, messages)))
+    except KeyError:
+        return None
+    parts = zip(numbers, map(_state_of, messages), map(_extra_of, messages), map(_private_of, messages), strict=True)
+    try:
+        packed = ormsgpack.packb(list(chain.from_iterable(parts)), option=_EXACT)
     except TypeError:
         return None
+    size = 4 * len(numbers)
+    return packed[1 if size < 16 else 3 if size < 1 << 16 else 5 :]  # without the head, which says how many follow
 
 
 def _copy(value: Any) -> Any:

@@ -26,8 +26,9 @@ from langgraph_sessionstore.backends.redis.topology import Topology
 from langgraph_sessionstore.ops import Add, Batch, Call, Expire, Put
 from langgraph_sessionstore.ops import call as call_of
 from langgraph_sessionstore.plans import noted, shelves
-from langgraph_sessionstore.plans.cache import Cache, Element
+from langgraph_sessionstore.plans.cache import Cache
 from langgraph_sessionstore.plans.layout import Slice
+from langgraph_sessionstore.plans.likeness import Element
 
 pytestmark = pytest.mark.long
 
