@@ -139,7 +139,7 @@ class Cache:
         thread.bases[ns, base.record.id] = base
         self._grow(thread, _size_of(base))
         same = [name for name in thread.bases if name[0] == ns]
-        for name in same[:-1]:
+        for name in same[-2:-1]:
             self._lighten(thread, name)
         if len(same) > _LATEST:
             self._forget_base(thread, same[0])
@@ -147,7 +147,7 @@ class Cache:
             self._forget_base(thread, next(iter(thread.bases)))
 
     def _lighten(self, thread: Thread, name: Name) -> None:
-        """Keep of a checkpoint that is not the newest only what is small."""
+        """Keep of a checkpoint that is not the newest any more only what is small."""
         base = thread.bases[name]
         smaller = base._replace(known={channel: known.smaller() for channel, known in base.known.items()})
         thread.bases[name] = smaller

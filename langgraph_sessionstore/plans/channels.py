@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ..serde.messages import cast, fingerprint, is_message, mold
 from ..serde.serializer import SessionSerializer
 from .layout import Slice, Tail
-from .likeness import Element, Known, digest, digest_of
+from .likeness import Element, Known, digest, digest_of, in_blocks
 from .records import DOUBLES, Kind, Typed, Value, count, merged
 
 INLINE = 96  # bytes up to which a value is stored in the record itself
@@ -139,12 +139,17 @@ def _item(serde: SerializerProtocol, value: Any) -> Element:
     return Element(typed, digest_of(typed))
 
 
-def _settled(serde: SerializerProtocol, items: list[Element], order: list[Element]) -> Known:
-    """Serialize what is new of these items; `order` holds them as they are known, those of the base among them."""
+def _settled(
+    serde: SerializerProtocol, items: list[Element], order: list[Element]
+) -> tuple[list[Element], list[bytes] | None, bool]:
+    """Serialize what is new of these items; `order` holds them as they are known, those of the base among them.
+
+    What to compare with: items, their fingerprints if all have one, and whether what is read will look the same.
+    """
     prints = [item.fingerprint for item in items if isinstance(item, _Given) and item.fingerprint]
     known = [item.settle(serde) if isinstance(item, _Given) and item.fingerprint else item for item in order]
     same = all(left is right for left, right in zip(known, order, strict=True))
-    return Known(known, (b"".join(prints),) if len(prints) == len(items) else (), same)
+    return known, prints if len(prints) == len(items) else None, same
 
 
 def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft | None:
@@ -158,8 +163,13 @@ def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft |
     if not isinstance(serde, SessionSerializer) and not all(map(is_message, rest)):
         return None
     items = [_item(serde, value) for value in rest]
-    known = base.known.grown(_settled(serde, items, items))
+    known = base.known.grown(*_settled(serde, items, items))
     return Draft("list", None, (*parts, items), base.value.tail, known)
+
+
+def _known(serde: SerializerProtocol, items: list[Element], order: list[Element], as_read: bool = True) -> Known:
+    known, prints, same = _settled(serde, items, order)
+    return Known(known, in_blocks(prints or ()), as_read and same)
 
 
 def _compared(
@@ -169,10 +179,8 @@ def _compared(
     if base is not None and base.value.kind == kind:
         pieces, order = _pieces(items, base)
         if _sound(pieces):
-            known = _settled(serde, items, order)
-            known.as_read &= base.known.as_read
-            return Draft(kind, typed, pieces, base.value.tail, known)
-    return Draft(kind, typed, (items,), None, _settled(serde, items, items))
+            return Draft(kind, typed, pieces, base.value.tail, _known(serde, items, order, base.known.as_read))
+    return Draft(kind, typed, (items,), None, _known(serde, items, items))
 
 
 def _sound(pieces: Sequence[Slice | list[Element]]) -> bool:
@@ -243,9 +251,7 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
 
 def known(value: Value, found: Found) -> Known:
     """What a writer compares with; the elements have been loaded before."""
-    items = _elements(value, found)
-    messages = value.kind == "list" and all(item.mold is not None for item in items)
-    return Known(items, None if messages else ())
+    return Known(_elements(value, found), None if value.kind == "list" else [])
 
 
 def _elements(value: Value, found: Found) -> list[Element]:

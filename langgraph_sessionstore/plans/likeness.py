@@ -2,14 +2,14 @@
 
 Rule 1: items are compared by their content, never by identity: messages are mutable.
 Rule 2: a digest is keyed, never stored, and made anew in each process; two items with one digest are interchangeable.
-Rule 3: by far the most frequent is that a list of messages has grown. That is told from the bytes of all its messages,
-        made in one go; digests of single items are made when it is something else.
+Rule 3: by far the most frequent is that a list of messages has grown. That is told from the bytes of many
+        messages in one go; digests of single items are made when it is something else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +18,9 @@ from .records import Typed
 
 _KEY = os.urandom(32)
 _WIDTH = 16
-_CHUNKS = 32  # in which the bytes of a list lie before they are joined
+_BLOCK = 64
+"""Messages that are compared in one go: some ten kilobytes, for which memory is at hand, and warm. The system is asked
+for larger pieces each time, page by page, which costs more than the work itself."""
 
 
 class Element:
@@ -38,48 +40,55 @@ class Element:
 class Known:
     """The items of a value, in order."""
 
-    __slots__ = ("_chunks", "as_read", "items", "size")
+    __slots__ = ("_blocks", "as_read", "items", "size")
 
-    def __init__(self, items: Sequence[Element], chunks: tuple[bytes, ...] | None = (), as_read: bool = True) -> None:
+    def __init__(self, items: Sequence[Element], blocks: list[bytes] | None = None, as_read: bool = True) -> None:
         self.items = items
-        self._chunks = chunks
-        """The fingerprints of all items, one after the other; empty: they are not at hand, None: not made yet."""
+        self._blocks = blocks
+        """The fingerprints of all items, which are messages; None: not made yet, empty: they are not at hand."""
         self.as_read = as_read
         """Whether what is read has the same digests as what was given to be stored."""
-        self.size = 8 * len(items) + sum(map(len, [item.typed[1] for item in items] if chunks is None else chunks))
+        sizes = [item.typed[1] for item in items if item.mold] if blocks is None else blocks
+        self.size = 8 * len(items) + sum(map(len, sizes))
         """Bytes that this takes, or may take, beside the elements."""
 
     def smaller(self) -> Known:
         """The same without the fingerprints."""
-        return Known(self.items, (), self.as_read) if self._chunks != () else self
+        return Known(self.items, [], self.as_read) if self._blocks != [] else self
 
     def begins(self, values: Sequence[Any]) -> bool:
         """Whether these values are, or begin with, the messages that are known; False also when that is not known."""
-        if self._chunks is None:
-            made = fingerprints([item.mold.obj for item in self.items if item.mold])
-            self._chunks = (made,) if made else ()
-        if not self._chunks or len(values) < len(self.items):
+        size = len(self.items)
+        if self._blocks is None:
+            messages = [item.mold.obj for item in self.items if item.mold]
+            made = [fingerprints(messages[at : at + _BLOCK]) for at in range(0, size, _BLOCK)]
+            self._blocks = [block for block in made if block] if len(messages) == size and all(made) else []
+        if not self._blocks or len(values) < size:
             return False
-        packed = fingerprints(values[: len(self.items)])
-        if packed is None:
-            return False
-        at = 0
-        for chunk in self._chunks:
-            if not packed.startswith(chunk, at):
-                return False
-            at += len(chunk)
-        return at == len(packed)
+        return all(
+            fingerprints(values[at : min(at + _BLOCK, size)]) == block
+            for at, block in zip(range(0, size, _BLOCK), self._blocks, strict=True)
+        )
 
-    def grown(self, more: Known) -> Known:
-        """With these items behind those that are known."""
-        chunks = (*self._chunks, *more._chunks) if self._chunks and more._chunks else ()
-        if len(chunks) > _CHUNKS:
-            chunks = (b"".join(chunks),)
-        return Known([*self.items, *more.items], chunks, self.as_read and more.as_read)
+    def grown(self, items: Sequence[Element], prints: Sequence[bytes] | None, as_read: bool) -> Known:
+        """With these items behind those that are known, and their fingerprints if all have one."""
+        blocks = in_blocks(prints, self._blocks, len(self.items)) if prints and self._blocks else []
+        return Known([*self.items, *items], blocks, self.as_read and as_read)
 
     def digests(self, messages: bool) -> list[bytes]:
         """The digest of each item; `messages`: of the items of a list, where messages have digests of their own."""
         return [item.digest or _made(item, messages) for item in self.items]
+
+
+def in_blocks(prints: Iterable[bytes], before: Sequence[bytes] = (), size: int = 0) -> list[bytes]:
+    """Fingerprints in blocks, behind the `size` that are in blocks already."""
+    blocks = [*before]
+    for number, each in enumerate(prints, size):
+        if number % _BLOCK:
+            blocks[-1] += each
+        else:
+            blocks.append(each)
+    return blocks
 
 
 def digest_of(typed: Typed) -> bytes:

@@ -143,8 +143,8 @@ class Mold(NamedTuple):
     deep: tuple[tuple[str, Any], ...]
     """The other fields that a copy does not share."""
     fields_set: set[str]
-    extra: Any
-    private: Any
+    plain: bool
+    """Without extra fields and private attributes, as nearly all are."""
     obj: Any
 
 
@@ -159,15 +159,14 @@ def mold(obj: Any) -> Mold:
         tuple(name for name, value in own.items() if type(value) is list and not value),
         tuple((name, value) for name, value in own.items() if value or type(value) not in (dict, list)),
         obj.__pydantic_fields_set__,
-        obj.__pydantic_extra__,
-        obj.__pydantic_private__,
+        obj.__pydantic_extra__ == {} and obj.__pydantic_private__ is None,
         obj,
     )
 
 
 def cast(form: Mold) -> Any:
     """A copy of a message that shares nothing with it that could be changed."""
-    cls, state, dicts, lists, deep, fields_set, extra, private, obj = form
+    cls, state, dicts, lists, deep, fields_set, plain, obj = form
     new: Any = _new(cls)
     state = state.copy()
     for name in dicts:
@@ -179,8 +178,8 @@ def cast(form: Mold) -> Any:
             state[name] = _copy(value)
         _set_dict(new, state)
         _set_fields_set(new, fields_set.copy())
-        _set_extra(new, _copy(extra))
-        _set_private(new, _copy(private))
+        _set_extra(new, {} if plain else _copy(obj.__pydantic_extra__))
+        _set_private(new, None if plain else _copy(obj.__pydantic_private__))
         return new
     except RecursionError:  # something in it contains itself
         return copy.deepcopy(obj)
@@ -213,12 +212,12 @@ def fingerprints(messages: Sequence[Any]) -> bytes | None:
 
 def _copy(value: Any) -> Any:
     kind = type(value)
+    if kind is dict:
+        return {k if type(k) in _ATOMS else _copy(k): v if type(v) in _ATOMS else _copy(v) for k, v in value.items()}
+    if kind is list:
+        return [v if type(v) in _ATOMS else _copy(v) for v in value]
     if kind in _ATOMS:
         return value
-    if kind is dict:
-        return {k if type(k) in _ATOMS else _copy(k): _copy(v) for k, v in value.items()} if value else {}
-    if kind is list:
-        return [_copy(v) for v in value] if value else []
     if kind is tuple:
         return tuple([_copy(v) for v in value])
     return copy.deepcopy(value)
