@@ -1,7 +1,8 @@
 """Values <-> bytes: one format byte, then msgpack.
 
 Holds what the library itself records: None, booleans, whole numbers of 64 bits, floats, any text, bytes,
-lists and maps. Tuples come back as lists. Reading gives back data or a `DataError`, never anything else.
+lists and maps. Tuples come back as lists, and bytearrays as bytes. Reading gives back data or a `DataError`, never
+anything else.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgpack
+import ormsgpack
 
 from .errors import CorruptData, Unstorable, UnsupportedFormat, WrongKey
 
@@ -16,14 +18,32 @@ FORMAT = 1
 ENCRYPTED = b"\xc2"
 """How an encrypted value begins, see `backends.encrypted.seals`."""
 _HEAD = bytes([FORMAT])
+_STRICT = (
+    ormsgpack.OPT_PASSTHROUGH_BIG_INT
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+_TIMESTAMP = b"\xff"
+"""In every timestamp, the only extension that msgpack makes something of by itself."""
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def pack(value: Any) -> bytes:
     """Turn a value into its stored form; `Unstorable` when it has none."""
     try:
-        _check(value)
+        return _HEAD + ormsgpack.packb(value, option=_STRICT)
+    except TypeError:
+        return _pack_slowly(value)
+
+
+def _pack_slowly(value: Any) -> bytes:
+    """What ormsgpack does not take: lone surrogates, keys that are no text; or find out what is wrong."""
+    try:
         packed: bytes = msgpack.packb(value, unicode_errors="surrogatepass")
+        _check(value)
         return _HEAD + packed
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
         raise Unstorable(f"cannot be stored: {exc}") from exc
@@ -46,25 +66,27 @@ def unpack(stored: bytes, place: str) -> Any:
         value = msgpack.unpackb(
             stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension
         )
-        _check(value)
+        if _TIMESTAMP in stored:
+            _check(value)
         return value
     except Exception as exc:  # msgpack's own errors share no root, and hostile bytes reach them all
         raise CorruptData(f"{place} is damaged: {exc}") from exc
 
 
 def _check(value: Any) -> None:
-    """Refuse what msgpack would take, and not give back as it was."""
-    if type(value) is dict:
-        for key in value:
-            if type(key) not in _SCALARS:
-                raise TypeError(f"a map has no keys of type {type(key).__name__}")
-        for part in value.values():
-            _check(part)
-    elif type(value) in (list, tuple):
-        for part in value:
-            _check(part)
-    elif type(value) not in _SCALARS:
-        raise TypeError(f"no form for the type {type(value).__name__}")
+    """Refuse what msgpack takes, and does not give back as it was."""
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if type(part) is dict:
+            for key in part:
+                if type(key) not in _SCALARS:
+                    raise TypeError(f"a map has no keys of type {type(key).__name__}")
+            parts += part.values()
+        elif type(part) in (list, tuple):
+            parts += part
+        elif type(part) not in _SCALARS:
+            raise TypeError(f"no form for the type {type(part).__name__}")
 
 
 def _no_extension(code: int, data: bytes) -> Any:

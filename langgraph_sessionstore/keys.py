@@ -13,6 +13,7 @@ Lone surrogates are kept: any Python text is a legal segment.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from .errors import CorruptData
 
@@ -42,7 +43,7 @@ ORIGINS: Span = (b"\x03", b"\x04")
 
 def encode(*segments: Segment) -> bytes:
     """Encode a tuple of segments as one key."""
-    return b"".join([_number(s) if isinstance(s, int) else _text(s) for s in segments])
+    return b"".join([_text(s) if type(s) is str else _segment_of(s) for s in segments])
 
 
 def decode(key: bytes) -> tuple[Segment, ...]:
@@ -54,6 +55,7 @@ def decode(key: bytes) -> tuple[Segment, ...]:
     return tuple([_segment(part) for part in key[:-1].split(END)])
 
 
+@lru_cache(maxsize=1024, typed=True)
 def below(*segments: Segment) -> Span:
     """The span of all keys that begin with these segments, without the key of just these segments."""
     prefix = encode(*segments)
@@ -71,6 +73,7 @@ def sequence(prefix: bytes, number: int) -> bytes:
     return prefix + _number(number)
 
 
+@lru_cache(maxsize=1024)
 def session(session_id: str) -> bytes:
     """The partition of one session."""
     return encode("session", session_id)
@@ -88,11 +91,17 @@ def _number(value: int) -> bytes:
     return b"#%c%b\x01" % (96 + len(digits), digits)
 
 
-def _text(value: str) -> bytes:
+def _segment_of(value: Segment) -> bytes:
+    if isinstance(value, int):
+        return _number(value)
     if not isinstance(value, str):
         raise TypeError(f"a segment of a key is text or a whole number, not {type(value).__name__}")
+    return _text(value)
+
+
+def _text(value: str) -> bytes:
     raw = value.encode("utf-8", "surrogatepass")
-    if _LOW.search(raw):
+    if not value.isprintable() and _LOW.search(raw):
         raw = _LOW.sub(lambda found: _ESCAPES[found[0]], raw)
     return b"$%b\x01" % raw
 

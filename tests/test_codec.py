@@ -35,15 +35,31 @@ def test_plain_values_come_back(value: Any) -> None:
     assert type(back) is type(value)
 
 
-def test_nan_and_tuples() -> None:
+def test_nan_tuples_and_bytearrays() -> None:
     assert math.isnan(unpack(pack(math.nan), "here"))
-    assert unpack(pack((1, (2,))), "here") == [1, [2]]
+    assert unpack(pack((1, (2,), bytearray(b"x"))), "here") == [1, [2], b"x"]
+
+
+@pytest.mark.parametrize("leaf", [1, "\xff", b"\xff", "\ud800"])
+def test_what_can_be_written_can_be_read(leaf: Any) -> None:
+    value, depth = leaf, 0
+    while True:
+        try:
+            packed = pack(value)
+        except Unstorable:
+            break
+        back = unpack(packed, "here")
+        for _ in range(depth):
+            (back,) = back
+        assert back == leaf
+        value, depth = [value], depth + 1
+    assert depth > 400
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        2**64, -(2**63) - 1, object(), {1, 2}, 1j, [object()], {(1, 2): 3}, {"a": {"b": [object()]}}, bytearray(b"x"),
+        2**64, -(2**63) - 1, object(), {1, 2}, 1j, [object()], {(1, 2): 3}, {"a": {"b": [object()]}},
         msgpack.ExtType(5, b""), msgpack.Timestamp(1), datetime.datetime.now(datetime.timezone.utc),
         collections.OrderedDict(a=1),
     ],

@@ -78,7 +78,7 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
         if known and incarnation != remembered:
             tools.cache.forget(partition)
             continue
-        found = [records.unpack(key, value, thread) for part in linked for key, value in part.rows]
+        found = [_stored(tools, partition, key, value, thread) for part in linked for key, value in part.rows]
         rows = {key: value for part in linked for key, value in part.linked}
         wanted = merged(part for stored in found for part in stored.record.parts())
         if sum(part.stop - part.first for part in wanted) > records.ITEMS:
@@ -102,6 +102,16 @@ def read(tools: Tools, thread: str, *ranges: Range, also: Sequence[Op] = ()) -> 
         tools.cache.learn(partition, incarnation, (), fresh)
         return Reading(found, have, rows, more, incarnation)
     raise ConflictError(f"thread {thread!r} was changed each time while it was read")
+
+
+def _stored(tools: Tools, partition: bytes, key: bytes, value: bytes, thread: str) -> Stored:
+    """A record; the same bytes are not taken apart again."""
+    base = tools.cache.base(partition, layout.record_name(key)) if key.endswith(keys.END) else None
+    if base is not None and base.stored.etag == etag(value):
+        versions = base.record.versions, *(base.record.seen or {}).values()
+        if all(type(version) is str for each in versions for version in each.values()):
+            return base.stored
+    return records.unpack(key, value, thread)
 
 
 def _absent(wanted: Iterable[Slice], have: Found) -> Iterable[Slice]:
