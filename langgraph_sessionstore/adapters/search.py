@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -42,13 +42,13 @@ class Search:
         self._more_threads: bytes | None = None if target else b""
         self._after: Position | None = None
 
-    def next_page(self) -> Plan[Sequence[CheckpointTuple]] | None:
+    def next_page(self) -> Plan[Iterable[CheckpointTuple]] | None:
         """The plan of the next page, or None when nothing follows."""
         if (self._left is not None and self._left <= 0) or (not self._threads and self._more_threads is None):
             return None
         return self._page() if self._threads else self._page_of_threads()
 
-    def _page(self) -> Plan[Sequence[CheckpointTuple]]:
+    def _page(self) -> Plan[Iterable[CheckpointTuple]]:
         thread_id, thread = self._threads[0]
         size = listing.PAGE if self._filter or self._left is None else min(self._left, listing.PAGE)
         found, self._after = yield from listing.page(self._tools, thread, self._wanted, self._after, size)
@@ -57,9 +57,10 @@ class Search:
         fitting = [stored for stored in found.found if self._fits(thread_id, stored)][: self._left]
         if self._left is not None:
             self._left -= len(fitting)
-        return [echoed(self._target, reading.as_tuple(self._tools, thread_id, stored, found)) for stored in fitting]
+        # each is built when it is asked for: all messages of all checkpoints of a page would be many at once
+        return (echoed(self._target, reading.as_tuple(self._tools, thread_id, stored, found)) for stored in fitting)
 
-    def _page_of_threads(self) -> Plan[Sequence[CheckpointTuple]]:
+    def _page_of_threads(self) -> Plan[Iterable[CheckpointTuple]]:
         entries = yield from listing.threads(self._more_threads or b"")
         for entry in entries.rows:
             name = session_named(entry.name)
