@@ -6,6 +6,7 @@ lists and maps. Tuples come back as lists. Reading gives back data or a `DataErr
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgpack
@@ -43,9 +44,12 @@ def unpack(stored: bytes, place: str) -> Any:
             raise WrongKey(f"{place} is encrypted: open the storage with its key, encryption=...")
         raise CorruptData(f"{place} holds bytes that this library did not write")
     try:
-        value = msgpack.unpackb(
-            stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension
-        )
+        try:
+            value = msgpack.unpackb(stored[1:])  # takes less, and half the time
+        except Exception:
+            value = msgpack.unpackb(
+                stored[1:], unicode_errors="surrogatepass", strict_map_key=False, ext_hook=_no_extension
+            )
         _check(value)
         return value
     except Exception as exc:  # msgpack's own errors share no root, and hostile bytes reach them all
@@ -58,13 +62,17 @@ def _check(value: Any) -> None:
         for key in value:
             if type(key) not in _SCALARS:
                 raise TypeError(f"a map has no keys of type {type(key).__name__}")
-        for part in value.values():
-            _check(part)
+        _check_parts(value.values())
     elif type(value) in (list, tuple):
-        for part in value:
-            _check(part)
+        _check_parts(value)
     elif type(value) not in _SCALARS:
         raise TypeError(f"no form for the type {type(value).__name__}")
+
+
+def _check_parts(parts: Collection[Any]) -> None:
+    if not _SCALARS.issuperset(map(type, parts)):
+        for part in parts:
+            _check(part)
 
 
 def _no_extension(code: int, data: bytes) -> Any:

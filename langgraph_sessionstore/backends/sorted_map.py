@@ -66,8 +66,11 @@ class SortedMap:
 
     def rows(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[Row]:
         """The rows from `lo` up to but without `hi`, in order; the map must not change meanwhile."""
-        for key in self.keys(lo, hi, reverse):
-            yield key, self._values[key]
+        for run, begin, end in self._spans(lo, hi, reverse):
+            keys = run[begin:end]
+            if reverse:
+                keys.reverse()
+            yield from zip(keys, map(self._values.__getitem__, keys), strict=True)
 
     def _spans(self, lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[list[bytes], int, int]]:
         """The runs between two keys, each with where the keys begin and end in it."""
