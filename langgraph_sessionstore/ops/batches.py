@@ -249,7 +249,7 @@ _SHAPES: dict[type[Op], tuple[_Shape, ...]] = {
     ExpectLease: (_BYTES,),
     ExpectEmpty: _SPAN,
     Lease: (_TOKEN, _TIME),
-    Touch: (_ANY_KEY, _or_none(_TIME), *_WHEN, _KEYS, _FLAG),
+    Touch: (_ANY_KEY, _or_none(_TIME), *_WHEN, _KEYS, _FLAG, _or_none(_ANY_KEY)),
     Forget: (_ANY_KEY, _or_none(_TIME)),
     Page: (_ORDER, _ANY_KEY, _ANY_KEY, _LINES, _FLAG),
     Tally: (_ANY_KEY,),

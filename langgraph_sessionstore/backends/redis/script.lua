@@ -19,7 +19,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
-  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 6,
+  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 7,
   f = 2, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
@@ -140,6 +140,12 @@ local function registry() -- made when it is first needed, as most batches do wi
     return record and #record == 36 and string.match(record, '^%x+$')
   end
 
+  local function runs_of(name) -- by which it is found
+    local runs = keys_between('[t' .. name .. '\1', '(t' .. name .. '\2', '')
+    for i, key in ipairs(runs) do runs[i] = string.sub(key, #name + 3) end
+    return runs
+  end
+
   local function forget(name) -- how many runs it had
     local record = record_of(name)
     if record then
@@ -148,11 +154,10 @@ local function registry() -- made when it is first needed, as most batches do wi
       delete('x' .. string.sub(record, 25) .. name)
     end
     delete('n' .. name)
-    local prefix = 't' .. name .. '\1'
-    local runs = keys_between('[' .. prefix, '(t' .. name .. '\2', '')
-    for _, key in ipairs(runs) do
-      delete('r' .. string.sub(key, #prefix + 1) .. name)
-      delete(key)
+    local runs = runs_of(name)
+    for _, run in ipairs(runs) do
+      delete('r' .. run .. name)
+      delete('t' .. name .. '\1' .. run)
     end
     return #runs
   end
@@ -194,10 +199,15 @@ local function registry() -- made when it is first needed, as most batches do wi
       set('a' .. hex12(active) .. name, '')
       if expires > 0 then set('x' .. hex12(expires) .. name, '') end
     end
-    for i = at + 7, at + 6 + ARGV[at + 6] do
-      set('r' .. ARGV[i] .. name, '')
-      set('t' .. name .. '\1' .. ARGV[i], '')
+    local found = ARGV[at + 6] ~= '' and runs_of(ARGV[at + 6]) or {}
+    for i = at + 8, at + 7 + ARGV[at + 7] do found[#found + 1] = ARGV[i] end
+    local rows = {}
+    for _, run in ipairs(found) do
+      local size = #rows
+      rows[size + 1], rows[size + 2] = '0', 'r' .. run .. name .. '\0'
+      rows[size + 3], rows[size + 4] = '0', 't' .. name .. '\1' .. run .. '\0'
     end
+    for i = 1, #rows, 1000 do redis.call('ZADD', K, unpack(rows, i, math.min(i + 999, #rows))) end
   end
 
   local function purge()
@@ -558,7 +568,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
     if WRITES[op] then writes = writes + 1 end
     drops = drops or op == 'Z' -- which makes room, and is the first write then
     grows = grows or (GROWS[op] and not drops)
-    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 6] or 0)
+    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 7] or 0)
   end
   local replay, wrong
   if OPERATION ~= '' then

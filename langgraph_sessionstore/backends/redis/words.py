@@ -88,12 +88,13 @@ def _expect(op: Expect) -> Command:
 
 
 def _touch(op: Touch) -> Command:
-    name, at, expires, ttl, runs, new = op
-    return (b"t", name, _optional(at), _optional(expires), _optional(ttl), int(new), len(runs), *runs)
+    name, at, expires, ttl, runs, new, like = op
+    when = _optional(at), _optional(expires), _optional(ttl)
+    return (b"t", name, *when, int(new), _optional(like), len(runs), *runs)
 
 
-def _optional(number: int | None) -> bytes | int:
-    return b"" if number is None else number
+def _optional(word: bytes | int | None) -> bytes | int:
+    return b"" if word is None else word
 
 
 def _page(op: Page) -> Command:
