@@ -13,6 +13,7 @@ Lone surrogates are kept: any Python text is a legal segment.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 from .errors import CorruptData
@@ -71,6 +72,12 @@ def within(*segments: Segment) -> Span:
 def sequence(prefix: bytes, number: int) -> bytes:
     """The key that `Append(prefix, ...)` gives to its `number`-th record."""
     return prefix + _number(number)
+
+
+def sequences(prefix: bytes, numbers: Iterable[int]) -> list[bytes]:
+    """The keys of records with these numbers, see `sequence`; in a fraction of the time for many of them."""
+    fronts = [b"%b#%c" % (prefix, 96 + max(1, -(-bits // 4))) for bits in range(65)]
+    return [b"%b%x\x01" % (fronts[number.bit_length()], number) for number in numbers]
 
 
 @lru_cache(maxsize=1024)

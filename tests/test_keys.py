@@ -81,4 +81,6 @@ def test_stored_bytes_stay_what_they_are() -> None:
     assert keys.encode("session", "a\0b") == b"$session\x01$a\x02\x02b\x01"
     assert keys.encode("c", 0, 255, 2**64 - 1) == b"$c\x01#a0\x01#bff\x01#pffffffffffffffff\x01"
     assert keys.sequence(keys.encode("log"), 26) == keys.encode("log", 26)
+    numbers = [0, 1, 9, 15, 16, 255, 256, 1 << 32, (1 << 53) - 1, (1 << 64) - 1]
+    assert keys.sequences(keys.encode("log"), numbers) == [keys.encode("log", number) for number in numbers]
     assert keys.session("x") == keys.encode("session", "x")

@@ -43,6 +43,7 @@ from langgraph_sessionstore.ops import (
         Get(b"a\0"), Put(b"\0", b""), PutNew(b"a\0b", b""), Delete(b"\0"), Append(b"\0", b""), Add(b"\0", 1),
         Expect(b"\0", True), Range(b"\0", None), Range(b"a", b"b\0"), Count(b"\0", b"b"), DeleteRange(b"a", b"\0"),
         Touch(b"a\0"), Forget(b"a\0"), Page(prefix=b"\0"), Page(after=b"\0"), Tally(b"\0"), Touch(b"a", runs=(b"\0",)),
+        Touch(b"a", like=b"\0"),
     ],
 )  # fmt: skip
 def test_keys_with_nul_are_refused(op: Op) -> None:

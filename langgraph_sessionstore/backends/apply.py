@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import msgpack
@@ -77,18 +78,26 @@ def apply(rows: RowsT, batch: Batch, now: int, source: RowsT | None = None) -> O
     once = batch.op_id is not None and (batch.writes or source is not None)
     replay = _recorded(rows, batch, now) if once else None
     if replay is None:
-        failed = _check(rows, batch.ops, now)
+        failed = _check(rows, batch, now)
         if failed is None and source is not None:
             failed = _replace(rows, source)
         if failed is not None:
             return failed
     replies: list[Any] = []
     written: list[Any] = []
+    begun = False
     for op in batch.ops:
-        if type(op) not in WRITES:
-            replies.append(_read(rows, op, now))
+        kind = type(op)
+        if kind not in WRITES:
+            replies.append(_READS[kind](rows, op, now) if kind in _READS else None)  # a guard was checked before
             continue
-        reply = _write(rows, op, now) if replay is None else replay[len(written)]
+        if replay is None:
+            if kind in _BEGINNING and not begun:
+                _begin(rows)
+            reply = _WRITES[kind](rows, op, now)
+            begun = (begun or kind in _BEGINNING) and kind not in _ENDING
+        else:
+            reply = replay[len(written)]
         written.append(reply)
         replies.append(reply)
     if once and replay is None:
@@ -107,13 +116,16 @@ def _begin(rows: Rows) -> None:
         rows.put(keys.INCARNATION, os.urandom(16))
 
 
-def _check(rows: Rows, ops: tuple[Op, ...], now: int) -> Conflict | None:
+def _check(rows: Rows, batch: Batch, now: int) -> Conflict | None:
     """Check guards, then counters, before anything is changed."""
-    for index, op in enumerate(ops):
-        if type(op) in GUARDS and not _holds(rows, op, now):
-            return Conflict(index)
+    if not GUARDS.isdisjoint(batch.kinds):
+        for index, op in enumerate(batch.ops):
+            if type(op) in GUARDS and not _holds(rows, op, now):
+                return Conflict(index)
+    if _COUNTING.isdisjoint(batch.kinds):
+        return None
     sums: dict[bytes, int] = {}
-    for op in ops:
+    for op in batch.ops:
         if isinstance(op, (Add, Append)):
             before = sums[op[0]] if op[0] in sums else _counter(rows, op[0])
             if isinstance(op, Append) and before < 0:
@@ -152,65 +164,81 @@ def _holds(rows: Rows, op: Op, now: int) -> bool:
     return owner in (b"", op.token)
 
 
-def _read(rows: Rows, op: Op, now: int) -> Any:
-    match op:
-        case Get(key):
-            return rows.get(key)
-        case Range(lo, hi, limit, offset, reverse, follow, known):
-            found = rows.range(_visible(lo), hi, limit, offset, reverse)
-            return following.follow(rows, found, known) if follow else found
-        case Count(lo, hi):
-            return rows.count(_visible(lo), hi)
-        case Page():
-            return registry.page(rows, op, now)
-        case Tally(prefix):
-            return registry.tally(rows, prefix, now)
-    return None  # a guard, checked before
+def _range(rows: Rows, op: Range, now: int) -> Any:
+    found = rows.range(_visible(op.lo), op.hi, op.limit, op.offset, op.reverse)
+    return following.follow(rows, found, op.known) if op.follow else found
 
 
-def _write(rows: Rows, op: Op, now: int) -> Any:
-    if isinstance(op, (Put, PutNew, Append, Add, Touch)) or (isinstance(op, Lease) and op.ttl > 0):
+def _put_new(rows: Rows, op: PutNew, now: int) -> bool:
+    if rows.get(op.key) is not None:
+        return False
+    rows.put(op.key, op.value)
+    return True
+
+
+def _append(rows: Rows, op: Append, now: int) -> bytes:
+    number = _counter(rows, op.prefix)
+    key = keys.sequence(op.prefix, number)
+    rows.put(key, op.value)
+    rows.put(op.prefix, b"%d" % (number + 1))
+    return key
+
+
+def _add(rows: Rows, op: Add, now: int) -> int:
+    total = _counter(rows, op.key) + op.amount
+    rows.put(op.key, b"%d" % total)
+    return total
+
+
+def _expire(rows: Rows, op: Expire, now: int) -> int | None:
+    at = now + op.ttl if op.ttl is not None else op.at
+    if not _exists(rows):
+        return None
+    if at is not None and at <= now:
+        rows.clear()
+    else:
+        rows.expire(at)
+    return at
+
+
+def _lease(rows: Rows, op: Lease, now: int) -> int:
+    if op.ttl > 0:
         _begin(rows)
-    match op:
-        case Put(key, value):
-            rows.put(key, value)
-        case PutNew(key, value):
-            if rows.get(key) is not None:
-                return False
-            rows.put(key, value)
-            return True
-        case Delete(key):
-            return rows.delete(key)
-        case DeleteRange(lo, hi):
-            return rows.delete_range(_visible(lo), hi)
-        case Append(prefix, value):
-            number = _counter(rows, prefix)
-            key = keys.sequence(prefix, number)
-            rows.put(key, value)
-            rows.put(prefix, b"%d" % (number + 1))
-            return key
-        case Add(key, amount):
-            total = _counter(rows, key) + amount
-            rows.put(key, b"%d" % total)
-            return total
-        case Drop():
-            rows.clear()
-        case Expire(at, ttl):
-            at = now + ttl if ttl is not None else at
-            if not _exists(rows):
-                return None
-            if at is not None and at <= now:
-                rows.clear()
-            else:
-                rows.expire(at)
-            return at
-        case Lease(token, ttl):
-            return _lease(rows, token, ttl, now)
-        case Touch():
-            registry.touch(rows, op, now)
-        case Forget(name, active):
-            registry.forget(rows, name, active)
-    return None
+        rows.put(keys.LEASE, b"%012x%b" % (now + op.ttl, op.token))
+        return now + op.ttl
+    rows.delete(keys.LEASE)
+    return now
+
+
+def _forget(rows: Rows, op: Forget, now: int) -> None:
+    registry.forget(rows, op.name, op.active)
+
+
+_READS: dict[type[Op], Callable[[Any, Any, int], Any]] = {
+    Get: lambda rows, op, now: rows.get(op.key),
+    Range: _range,
+    Count: lambda rows, op, now: rows.count(_visible(op.lo), op.hi),
+    Page: registry.page,
+    Tally: lambda rows, op, now: registry.tally(rows, op.prefix, now),
+}
+_WRITES: dict[type[Op], Callable[[Any, Any, int], Any]] = {
+    Put: lambda rows, op, now: rows.put(op.key, op.value),
+    PutNew: _put_new,
+    Delete: lambda rows, op, now: rows.delete(op.key),
+    DeleteRange: lambda rows, op, now: rows.delete_range(_visible(op.lo), op.hi),
+    Append: _append,
+    Add: _add,
+    Drop: lambda rows, op, now: rows.clear(),
+    Expire: _expire,
+    Lease: _lease,
+    Touch: registry.touch,
+    Forget: _forget,
+}
+_BEGINNING = frozenset({Put, PutNew, Append, Add, Touch})
+"""What makes a partition begin that does not exist yet."""
+_ENDING = frozenset({Drop, Expire})
+"""What may leave none."""
+_COUNTING = frozenset({Add, Append})
 
 
 def _visible(lo: bytes) -> bytes:
@@ -227,19 +255,11 @@ def _counter(rows: Rows, key: bytes) -> int:
     return int(value)
 
 
-def _lease(rows: Rows, token: bytes, ttl: int, now: int) -> int:
-    if ttl > 0:
-        rows.put(keys.LEASE, b"%012x%b" % (now + ttl, token))
-        return now + ttl
-    rows.delete(keys.LEASE)
-    return now
-
-
 def _recorded(rows: Rows, batch: Batch, now: int) -> list[Any] | None:
     """What the writes of this batch replied when it was applied before, if it was."""
-    generation = now // GENERATION_MS
+    generation, name = now // GENERATION_MS, (batch.op_id or b"").hex().encode()
     for back in range(3):
-        record = rows.get(_operation(generation - back, batch.op_id or b""))
+        record = rows.get(_operation(generation - back, name))
         if record is not None:
             writes = [op for op in batch.ops if type(op) in WRITES]
             try:
@@ -267,10 +287,10 @@ def replied(op: Op, reply: Any) -> bool:
 def _record(rows: Rows, op_id: bytes, now: int, written: list[Any]) -> None:
     generation = now // GENERATION_MS
     rows.delete_range(keys.OPERATIONS, _operation(generation - 2, b""))
-    rows.put(_operation(generation, op_id), msgpack.packb(written))
+    rows.put(_operation(generation, op_id.hex().encode()), msgpack.packb(written))
     if not _exists(rows):  # the batch left nothing: what remembers it shall not stay for ever either
         rows.expire(now + 3 * GENERATION_MS)
 
 
-def _operation(generation: int, op_id: bytes) -> bytes:
-    return b"%b%08x%b" % (keys.OPERATIONS, generation, op_id.hex().encode())
+def _operation(generation: int, name: bytes) -> bytes:
+    return b"%b%08x%b" % (keys.OPERATIONS, generation, name)

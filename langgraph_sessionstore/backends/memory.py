@@ -8,12 +8,11 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Sequence
-from itertools import islice
 
 from .. import keys
 from ..errors import BackendClosed, SessionStoreError
 from ..forks import Lock
-from ..ops import Call, Row
+from ..ops import Call
 from .apply import apply
 from .base import Answer, Backend, not_tried, refuse_copies
 from .sorted_map import SortedMap
@@ -92,9 +91,6 @@ class _Partition(SortedMap):
 
     expires: int | None = None
 
-    def range(self, lo: bytes, hi: bytes | None, limit: int | None, offset: int, reverse: bool) -> list[Row]:
-        return list(islice(self.rows(lo, hi, reverse), offset, None if limit is None else offset + limit))
-
     def delete_range(self, lo: bytes, hi: bytes | None) -> int:
         doomed = list(self.keys(lo, hi))
         for key in doomed:
@@ -109,5 +105,5 @@ class _Partition(SortedMap):
         self.expires = at
 
     def fill(self, source: _Partition) -> None:
-        for key, value in source.rows(keys.SYSTEM[1], None):
+        for key, value in source.range(keys.SYSTEM[1], None, None, 0, False):
             self.put(key, value)

@@ -48,7 +48,7 @@ def touch(rows: Rows, op: Touch, now: int) -> None:
         for key in set(index(entry)).difference(stale):
             rows.put(key, b"")
         rows.put(b"n" + name, b"%012x%012x%012x" % entry[1:])
-    for run in op.runs:
+    for run in [*op.runs, *(_runs(rows, op.like) if op.like is not None else ())]:
         rows.put(b"r" + run + name, b"")
         rows.put(b"t" + name + b"\x01" + run, b"")
 
@@ -62,12 +62,17 @@ def forget(rows: Rows, name: bytes, active: int | None = None) -> int:
         for key in index(entry):
             rows.delete(key)
     rows.delete(b"n" + name)
-    lo, hi = b"t" + name + b"\x01", b"t" + name + b"\x02"
-    runs = rows.range(lo, hi, None, 0, False)
-    for key, _ in runs:
-        rows.delete(b"r" + key[len(lo) :] + name)
-        rows.delete(key)
+    runs = _runs(rows, name)
+    for run in runs:
+        rows.delete(b"r" + run + name)
+        rows.delete(b"t" + name + b"\x01" + run)
     return len(runs)
+
+
+def _runs(rows: Rows, name: bytes) -> list[bytes]:
+    """The runs by which `name` is found."""
+    lo, hi = b"t" + name + b"\x01", b"t" + name + b"\x02"
+    return [key[len(lo) :] for key, _ in rows.range(lo, hi, None, 0, False)]
 
 
 def page(rows: Rows, op: Page, now: int) -> Entries:

@@ -64,10 +64,22 @@ class SortedMap:
         """How many keys lie from `lo` up to but without `hi`."""
         return sum(max(end - begin, 0) for _, begin, end in self._spans(lo, hi, False))
 
-    def rows(self, lo: bytes, hi: bytes | None, reverse: bool = False) -> Iterator[Row]:
-        """The rows from `lo` up to but without `hi`, in order; the map must not change meanwhile."""
-        for key in self.keys(lo, hi, reverse):
-            yield key, self._values[key]
+    def range(self, lo: bytes, hi: bytes | None, limit: int | None, offset: int, reverse: bool) -> list[Row]:
+        """The rows from `lo` up to but without `hi`, in order: so many of them, behind the first `offset`."""
+        found: list[Row] = []
+        for run, begin, end in self._spans(lo, hi, reverse):
+            size = max(end - begin, 0)
+            skipped = min(offset, size)
+            taken = size - skipped if limit is None else min(size - skipped, limit - len(found))
+            offset -= skipped
+            if reverse:
+                keys = run[end - skipped - taken : end - skipped][::-1]
+            else:
+                keys = run[begin + skipped : begin + skipped + taken]
+            found += zip(keys, map(self._values.__getitem__, keys), strict=True)
+            if len(found) == limit:
+                break
+        return found
 
     def _spans(self, lo: bytes, hi: bytes | None, reverse: bool) -> Iterator[tuple[list[bytes], int, int]]:
         """The runs between two keys, each with where the keys begin and end in it."""

@@ -57,41 +57,50 @@ class Batch:
     in between, does no harm: rows that are written once under a key of their own, for example.
     """
 
-    __slots__ = ("op_id", "ops", "repeatable", "writes")
+    __slots__ = ("kinds", "op_id", "ops", "repeatable", "writes")
 
     def __init__(self, *ops: Op, op_id: bytes | None = None, repeatable: bool = False) -> None:
-        kinds = {type(op) for op in ops}
         self.ops = ops
+        self.kinds = kinds = {*map(type, ops)}
         self.writes = not WRITES.isdisjoint(kinds)
         self.op_id = op_id
         self.repeatable = repeatable or op_id is not None or kinds <= REPEATABLE
         if op_id is not None and not 0 < len(op_id) <= 64:
             raise ValueError("an op_id has 1 to 64 bytes")
         for op in ops:
-            for (fits, wanted), value in zip(_SHAPES[type(op)], op, strict=True):
+            for fits, value in zip(_FITS[type(op)], op):  # noqa: B905 - an operation has all its fields
                 if not fits(value):
-                    raise ValueError(f"{type(op).__name__} takes {wanted}, not {value!r:.80}")
-        if not kinds.isdisjoint({Add, Append}):
+                    _refuse(op)
+        if not kinds.isdisjoint(_COUNTING):
             _check_counters(ops, kinds)
-        if any(isinstance(op, Page) and op.prefix and op.by in ("created", "active") for op in ops):
+        if Page in kinds and any(isinstance(op, Page) and op.prefix and op.by in ("created", "active") for op in ops):
             raise ValueError("a page has a prefix only by name or by run")
-        if any(isinstance(op, Range) and op.known and not op.follow for op in ops):
+        if Range in kinds and any(isinstance(op, Range) and op.known and not op.follow for op in ops):
             raise ValueError("a range that does not follow has no use for what is known")
 
     def __repr__(self) -> str:
         return f"Batch({', '.join(map(repr, self.ops))}{f', op_id={self.op_id!r}' if self.op_id else ''})"
 
 
+def _refuse(op: Op) -> None:
+    """Say what is wrong with an operation."""
+    for (fits, wanted), value in zip(_SHAPES[type(op)], op, strict=True):
+        if not fits(value):
+            raise ValueError(f"{type(op).__name__} takes {wanted}, not {value!r:.80}")
+
+
 def _check_counters(ops: tuple[Op, ...], kinds: set[type[Op]]) -> None:
     """Counters are checked before a batch begins, so nothing in it may change them on the way."""
-    added = {op.key for op in ops if isinstance(op, Add)}
-    appended = {op.prefix for op in ops if isinstance(op, Append)}
+    added = {op[0] for op in ops if type(op) is Add}
+    appended = {op[0] for op in ops if type(op) is Append}
     counters = added | appended
-    if added & appended or any(isinstance(op, (Put, PutNew)) and op.key in counters for op in ops):
+    if added & appended or not counters.isdisjoint([op[0] for op in ops if type(op) is Put or type(op) is PutNew]):
         raise ValueError("a batch cannot both set and count on one key, nor add and append to it")
-    if any(counter.startswith(prefix + b"#") for counter in counters for prefix in appended):
-        raise ValueError("a batch cannot count on a key that it may append")
-    if not kinds.isdisjoint({Touch, Forget}):
+    for prefix in appended:
+        records = prefix + b"#"
+        if any(counter.startswith(records) for counter in counters):
+            raise ValueError("a batch cannot count on a key that it may append")
+    if not kinds.isdisjoint(_LISTING):
         raise ValueError("a batch cannot both count and keep a registry")
 
 
@@ -197,7 +206,11 @@ def _or_none(shape: _Shape) -> _Shape:
 
 _ANY_KEY: _Shape = (_is_key, "a key (bytes without NUL)")
 _ROW_KEY: _Shape = (
-    lambda value: _is_key(value) and (value == keys.TOMBSTONE or not keys.SYSTEM[0] <= value < keys.SYSTEM[1]),
+    lambda value: (
+        type(value) is bytes
+        and b"\0" not in value
+        and (value >= keys.SYSTEM[1] or value < keys.SYSTEM[0] or value == keys.TOMBSTONE)
+    ),
     "a key (bytes without NUL, and not one of the system's rows)",
 )
 _BYTES: _Shape = (lambda value: type(value) is bytes, "bytes")
@@ -236,8 +249,11 @@ _SHAPES: dict[type[Op], tuple[_Shape, ...]] = {
     ExpectLease: (_BYTES,),
     ExpectEmpty: _SPAN,
     Lease: (_TOKEN, _TIME),
-    Touch: (_ANY_KEY, _or_none(_TIME), *_WHEN, _KEYS, _FLAG),
+    Touch: (_ANY_KEY, _or_none(_TIME), *_WHEN, _KEYS, _FLAG, _or_none(_ANY_KEY)),
     Forget: (_ANY_KEY, _or_none(_TIME)),
     Page: (_ORDER, _ANY_KEY, _ANY_KEY, _LINES, _FLAG),
     Tally: (_ANY_KEY,),
 }
+_FITS = {kind: tuple([fits for fits, _ in shapes]) for kind, shapes in _SHAPES.items()}
+_COUNTING = frozenset({Add, Append})
+_LISTING = frozenset({Touch, Forget})

@@ -155,8 +155,8 @@ class Touch(NamedTuple):
     """List the partition `name`, or note that it was active. Replies None.
 
     `at` is the moment (None: now). `expires` is the moment it expires (0: never, None: as it was);
-    `ttl` says the same in milliseconds from now. `runs` are run ids by which it shall be found. With `new`, one that is
-    listed stays as it is.
+    `ttl` says the same in milliseconds from now. `runs` are run ids by which it shall be found, beside those by which
+    the partition `like` is found. With `new`, one that is listed stays as it is.
     """
 
     name: bytes
@@ -165,6 +165,7 @@ class Touch(NamedTuple):
     ttl: int | None = None
     runs: tuple[bytes, ...] = ()
     new: bool = False
+    like: bytes | None = None
 
 
 class Forget(NamedTuple):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from .. import keys
 from ..errors import CorruptData, SessionNotFound, SessionStoreError
 from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, PutNew, Range, Row, casual, must
-from . import order, pruning, records, sessions
+from . import layout, order, pruning, records, sessions
 from .desk import Desk
 from .details import pack_born, unpack_born, unpack_details, unpack_summary
 from .editing import unpack_step
@@ -104,8 +104,9 @@ def drop(at: bytes) -> Plan[None]:
 
 def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:
     """Let what was gathered become the session."""
-    (row,) = yield from must(at, Get(LIFE))
-    life = unpack_life(row, desk.session_id)
-    done = yield from pruning.copy(desk.tools, at, desk.session_id, life, (), desk.chance.new_id(), lift=True)
+    row, found = yield from must(at, Get(LIFE), Range(*layout.RECORDS))
+    life, runs = unpack_life(row, desk.session_id), pruning.runs_of(desk.tools, desk.session_id, found)
+    op_id = desk.chance.new_id()
+    done = yield from pruning.copy(desk.tools, at, desk.session_id, life, (), op_id, lift=True, runs=runs)
     yield from drop(at)
     return done

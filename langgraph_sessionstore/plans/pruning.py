@@ -9,6 +9,7 @@ Rule 2: ancestors are kept from which a remaining checkpoint rebuilds a delta ch
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .. import keys
@@ -32,6 +33,7 @@ from ..ops import (
     Plan,
     Put,
     Range,
+    Row,
     Touch,
     call,
     etag,
@@ -40,7 +42,7 @@ from ..ops import (
 from . import layout, records
 from .cache import Name
 from .collecting import collect
-from .entry import Life, afterwards, announce, answers, raise_refused, was_listed
+from .entry import Life, afterwards, announce, answers, raise_refused
 from .places import GRAPH, HEAD, LIFE, REGISTRY, session_named
 from .reading import load_metadata, run_of, unpack_write
 from .records import Stored
@@ -112,24 +114,26 @@ def copy(
     *,
     lift: bool = False,
     same: Sequence[Op] = (),
+    runs: Iterable[str] = (),
 ) -> Plan[bytes | None]:
     """Copy a partition to a new session, and do this to the copy: its incarnation, or None for nothing to copy.
 
     It lives for so long; None: its first writer says so. With `lift`, a deleted session with that id is no obstacle.
-    `same` are guards that the source has to meet; else there is nothing to copy.
+    `same` are guards that the source has to meet; else there is nothing to copy. It is found by the runs of the source,
+    and by these.
     """
     partition = keys.session(target)
     tools.cache.forget(partition)
     grave = Expect(keys.TOMBSTONE, False)
     own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *life.end()])]
     ttl = life.ttl if life else 0
-    told = Touch(partition, ttl=ttl or None, expires=None if ttl else 0)
+    names = tuple(keys.encode(run) for run in sorted(runs))
+    told = Touch(partition, ttl=ttl or None, expires=None if ttl else 0, runs=names, like=source)
     look = [Call(source, Batch(*same))] if same else []
     for _ in range(TRIES):
-        batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), Range(*layout.RECORDS), op_id=op_id)
-        calls = [*look, announce(partition), Call(partition, batch, source=source)]
-        calls += [Call(REGISTRY, Batch(told))] if ttl else []
-        *_, listed, outcome = (yield from answers(calls, len(look) + 1))[: len(look) + 2]
+        batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), op_id=op_id)
+        calls = [*look, announce(partition), Call(partition, batch, source=source), Call(REGISTRY, Batch(told))]
+        *_, outcome, heard = yield from answers(calls, len(look) + 1)
         if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
             break
         (tombstone,) = yield from must(partition, Get(keys.TOMBSTONE))
@@ -140,21 +144,19 @@ def copy(
             return None
         raise_refused(batch.ops[outcome.guard], target, b"")
         raise SessionExists(f"session {target!r} exists already: choose another id, or delete it first")
-    if not ttl and was_listed(listed, partition):  # that was another session with this id
+    if not isinstance(heard, list):
         yield from afterwards(must(REGISTRY, told))
-    runs = {_run_of(tools, target, key, value) for key, value in outcome[-1]}
-    names = tuple(keys.encode(run) for run in sorted(run for run in runs if isinstance(run, str)))
-    if names:
-        yield from afterwards(must(REGISTRY, Touch(partition, runs=names)))
-    incarnation: bytes = outcome[-2]
+    incarnation: bytes = outcome[-1]
     return incarnation
 
 
-def _run_of(tools: Tools, thread: str, key: bytes, value: bytes) -> Any:
-    try:
-        return run_of(tools, thread, records.unpack(key, value, thread))
-    except DataError:  # a copy is like what it was copied from, damage included
-        return None
+def runs_of(tools: Tools, thread: str, rows: Sequence[Row]) -> set[str]:
+    """The runs that made these checkpoints, as far as that can be read."""
+    runs: set[str | None] = set()
+    for key, value in rows:
+        with suppress(DataError):  # a copy is like what it was copied from, damage included
+            runs.add(run_of(tools, thread, records.unpack(key, value, thread)))
+    return {run for run in runs if run is not None}
 
 
 def _retain(

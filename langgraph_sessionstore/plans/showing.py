@@ -27,7 +27,7 @@ from .. import keys
 from ..errors import SessionDeleted
 from ..info import SessionInfo
 from ..ops import Get, Plan, Range, Row, must
-from . import accounts, contents, layout, listing, places, reading, records, sessions
+from . import accounts, contents, layout, listing, reading, records, sessions
 from .desk import Desk
 from .details import unpack_summary
 from .listing import Position
@@ -74,12 +74,7 @@ def _memory(desk: Desk, key: str | None, after: Position | None, size: int) -> P
 
 
 def _messages(desk: Desk, found: contents.Contents) -> dict[str, Any]:
-    if found.channel is not None:
-        messages = contents.graph_messages(desk, found)
-    else:
-        numbers = contents.log_numbers(desk, found)
-        messages = [contents.load_message(desk, number, found.log.get(places.message(number))) for number in numbers]
-    return {"messages": plain(messages_to_dict(messages))}
+    return {"messages": plain(messages_to_dict(contents.messages(desk, found)))}
 
 
 def _summary(desk: Desk, row: bytes | None) -> dict[str, Load]:

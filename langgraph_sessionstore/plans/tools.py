@@ -14,6 +14,8 @@ from .records import Typed
 
 TRIES = 50
 """How often a plan begins again when others keep changing what it relies on."""
+_USUAL = codec.pack(["data", bytes(256)])[:8]
+"""How most elements begin: a tag, and between 256 bytes and 64 kB, whose number follows."""
 
 
 class Tools(NamedTuple):
@@ -33,6 +35,8 @@ def pack_typed(typed: Typed) -> bytes:
 
 def unpack_typed(stored: bytes, place: str) -> Typed:
     """An element from its stored form; `CorruptData` when it is none."""
+    if stored[:8] == _USUAL and len(stored) == 10 + (stored[8] << 8 | stored[9]):  # without unpacking, in half the time
+        return "data", stored[10:]
     pair = codec.unpack(stored, place)
     if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes):
         return pair[0], pair[1]

@@ -229,8 +229,8 @@ class Messages(Handle):
         return editing.edit(self._desk, change, messages=messages)
 
     def _load(self) -> Plan[list[BaseMessage]]:
-        _, draft = yield from editing.begin(self._desk, history=False)
-        return [item.get() for item in draft.items]
+        desk = self._desk
+        return contents.messages(desk, (yield from contents.read(desk)))
 
     def _count(self) -> Plan[int]:
         found = yield from contents.read(self._desk, messages=False)

@@ -93,7 +93,14 @@ class RegistryContract:
         page = worker.do(registry, Page("run", prefix=runs["r"], limit=1))[0]
         page = worker.do(registry, Page("run", prefix=runs["r"], limit=1, after=page.cursor))[0]
         assert [entry.name for entry in page.rows] == names[1:]
-        worker.do(registry, Forget(names[0]))
+        like = keys.session("b")
+        worker.do(registry, Touch(like, runs=(runs["r1"],), like=names[1]), Touch(names[1], like=keys.session("no")))
+        assert [found("r"), found("r1"), found("\0")] == [[*names, like], [names[0], like], names[:1]]
+        worker.do(registry, Touch(like, like=names[0], new=True))
+        assert found("\0") == names[:1]
+        worker.do(registry, Touch(like, like=names[0]), Forget(names[0]))
+        assert [found("r"), found("r1"), found("\0")] == [[names[1], like], [like], [like]]
+        worker.do(registry, Forget(like))
         assert [found("r"), found("r1"), found("\0")] == [names[1:], [], []]
 
     def test_the_registry_forgets(self, worker: Worker, registry: bytes) -> None:

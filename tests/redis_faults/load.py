@@ -30,8 +30,9 @@ from langgraph_sessionstore import (
     keys,
     run,
 )
-from langgraph_sessionstore.backends.redis.commands import Command, partition_key
+from langgraph_sessionstore.backends.redis.commands import partition_key
 from langgraph_sessionstore.backends.redis.steps import Address, Arrival, Trip, errors_in
+from langgraph_sessionstore.backends.redis.words import Command
 from langgraph_sessionstore.ops import (
     Add,
     Append,

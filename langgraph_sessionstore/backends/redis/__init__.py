@@ -1,6 +1,7 @@
 """Partitions in plain Redis (6.2 or newer): one server, Sentinel, or Cluster.
 
-    commands   a batch as Redis commands, replies as outcomes      script.lua   the guarded batch itself
+    commands   a batch as Redis commands, replies as outcomes      words        one operation of it
+    script.lua the guarded batch itself
     delivery   sending, redirections, retries, as a generator      topology     which server holds which slot
     wires      the I/O for it, sync and async                      connections  one connection
     sources    URLs and clients
@@ -110,7 +111,7 @@ class RedisBackend(Backend):
                 "which would end the connection first: change one of them"
             )
         self._source = source
-        self._prefix = prefix
+        self._prefix, self._front = prefix, prefix.encode()
         self._most = most
         self._patience = patience
         self._replicas = Replicas(number, seconds) if number else None
@@ -217,7 +218,7 @@ class RedisBackend(Backend):
         return bool(key_slot(self._key(one)) == key_slot(self._key(other)))
 
     def _key(self, partition: bytes) -> bytes:
-        return partition_key(self._prefix.encode(), partition)
+        return partition_key(self._front, partition)
 
     def _wire(self) -> SyncWire:
         if self._closed:

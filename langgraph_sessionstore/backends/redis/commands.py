@@ -1,4 +1,4 @@
-"""A batch as Redis commands, and their replies as an outcome. No I/O.
+"""A batch as Redis commands, and their replies as an outcome. No I/O. The words of an operation are in `words`.
 
 Rule: what only reads goes as plain commands (several of them in MULTI/EXEC); everything else goes through `script.lua`.
 Long ranges in front of the first write or behind the last one stay plain commands beside the script,
@@ -9,56 +9,30 @@ from __future__ import annotations
 
 import os
 import re
+from binascii import hexlify
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from redis.exceptions import ResponseError
 
 from ... import keys
 from ...errors import CorruptData
-from ...ops import (
-    WRITES,
-    Add,
-    Append,
-    Batch,
-    Conflict,
-    Count,
-    Delete,
-    DeleteRange,
-    Drop,
-    Entries,
-    Entry,
-    Expect,
-    ExpectEmpty,
-    ExpectLease,
-    Expire,
-    Forget,
-    Get,
-    Lease,
-    Linked,
-    Links,
-    Op,
-    Outcome,
-    Page,
-    Put,
-    PutNew,
-    Range,
-    Row,
-    Tally,
-    Touch,
-    with_links,
-)
+from ...ops import WRITES, Batch, Conflict, Expect, ExpectEmpty, ExpectLease, Op, Outcome, Page, Range, Tally
+from .words import Command, plain, reply, words
 
-Command: TypeAlias = tuple[bytes | str | int, ...]
 SCRIPT = files(__package__).joinpath("script.lua").read_bytes()
 SHA = sha1(SCRIPT, usedforsecurity=False).hexdigest()
 FEW = 8  # a range limited to so many rows may be read inside the script
+_SCRIPTED = frozenset({Expect, ExpectLease, ExpectEmpty, Page, Tally})
+"""What reads, and is no command of Redis."""
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_.~:@$#=,+!*'();&-]")
 
 
+@lru_cache(4096)
 def partition_key(prefix: bytes, partition: bytes) -> bytes:
     """The Redis key of a partition: `prefix:{...}`, readable, and without braces inside the braces.
 
@@ -130,55 +104,58 @@ class Prepared:
         self._batch = batch
         self._origin = source, dump
         ops = batch.ops
-        writes = [index for index, op in enumerate(ops) if type(op) in WRITES]
-        scripted = bool(writes) or copying or not apart or any(map(_needs_script, ops))
-        first, last = (writes[0], writes[-1]) if writes else (len(ops), -1)
-        first = 0 if copying else first  # the copy comes before all
-        self._before: list[int] = []  # the plain commands in front of the script, as places in the batch
-        self._inside: list[int] = []
-        self._after: list[int] = []
-        for index, op in enumerate(ops):
-            if not scripted or (_is_long(op) and index < first and apart):
-                self._before.append(index)
-            elif _is_long(op) and index > last and apart:
-                self._after.append(index)
-            else:
-                self._inside.append(index)
+        ranges = [op for op in ops if isinstance(op, Range)] if Range in batch.kinds else []
+        scripted = self.writes or not apart or not _SCRIPTED.isdisjoint(batch.kinds)
+        scripted = scripted or any(each.follow for each in ranges)
+        every = range(len(ops))
+        # the plain commands in front of the script and behind it, as places in the batch
+        self._before: Sequence[int] = () if scripted else every
+        self._inside: Sequence[int] = every if scripted else ()
+        self._after: Sequence[int] = ()
+        if scripted and apart and any(map(_is_long, ranges)):
+            writes = [index for index in every if type(ops[index]) in WRITES] or [len(ops), -1]
+            first = 0 if copying else writes[0]  # the copy comes before all
+            long = [index for index in every if _is_long(ops[index])]
+            self._before = [index for index in long if index < first]
+            self._after = [index for index in long if index > writes[-1] and index >= first]
+            outside = {*self._before, *self._after}
+            self._inside = [index for index in every if index not in outside]
         self.names: Command = (key,) if source is None else (key, source)
         self.words: Command = ()
         if scripted:
-            mode: Command = ("copy", b"") if source is not None else ("", b"") if dump is None else ("restore", dump)
+            mode: Command = (b"", b"")
+            if copying:
+                mode = (b"copy", b"") if dump is None else (b"restore", dump)
             once = (batch.op_id or b"") if self.writes else b""
-            inside = [part for index in self._inside for part in _words(ops[index])]
-            self.words = (len(inside) + 4, os.urandom(16), once.hex(), *mode, *inside)
+            inside = [word for index in self._inside for word in words(ops[index])]
+            self.words = (len(inside) + 4, os.urandom(16), hexlify(once), *mode, *inside)
 
     def commands(self, load: bool = False) -> list[Command]:
         """See `Parcel`."""
         ops = self._batch.ops
-        commands = [_plain(self.key, ops[index]) for index in self._before]
+        commands = [plain(self.key, ops[index]) for index in self._before]
         if self.words:
             commands.append(_script(load, [self]))
-        commands += [_plain(self.key, ops[index]) for index in self._after]
+        commands += [plain(self.key, ops[index]) for index in self._after]
         return commands if len(commands) == 1 else [("MULTI",), *commands, ("EXEC",)]
 
     def outcome(self, replies: Sequence[Any]) -> Outcome:
         """See `Parcel`."""
         if len(replies) > 1:
             replies = replies[-1]  # what EXEC brought
-        answers: list[Any] = [None] * len(self._batch.ops)
-        for index, reply in zip(self._before, replies, strict=False):
-            answers[index] = reply
-        if self.words:
-            mark, *inside = replies[len(self._before)]
-            if mark == b"!":
-                return Conflict(self._inside[inside[0] - 1] if inside[0] else -1)
-            if mark == b"#":
-                raise CorruptData(inside[0].decode("utf-8", "replace"))
-            for index, reply in zip(self._inside, inside, strict=True):
-                answers[index] = reply
-        for index, reply in zip(reversed(self._after), reversed(replies), strict=False):
-            answers[index] = reply
-        return [_reply(op, answer) for op, answer in zip(self._batch.ops, answers, strict=True)]
+        ops = self._batch.ops
+        if not self.words:
+            return list(map(reply, ops, replies))
+        mark, *inside = replies[len(self._before)]
+        if mark == b"!":
+            return Conflict(self._inside[inside[0] - 1] if inside[0] else -1)
+        if mark == b"#":
+            raise CorruptData(inside[0].decode("utf-8", "replace"))
+        if not self._before and not self._after:
+            return [reply(op, answer) for op, answer in zip(ops, inside, strict=True)]
+        answers = dict(zip(self._before, replies, strict=False)) | dict(zip(self._inside, inside, strict=True))
+        answers |= zip(reversed(self._after), reversed(replies), strict=False)
+        return [reply(op, answers[index]) for index, op in enumerate(ops)]
 
     def together(self) -> Prepared | None:
         """See `Parcel`."""
@@ -224,131 +201,12 @@ class Bundle:
         return
 
 
+def _is_long(op: Op) -> bool:
+    return isinstance(op, Range) and not op.follow and (op.limit is None or op.limit > FEW)
+
+
 def _script(load: bool, calls: Sequence[Prepared]) -> Command:
     names = [name for call in calls for name in call.names]
     words = [word for call in calls for word in call.words]
     loud = (1,) if any(call.loud for call in calls) else ()
     return (*(("EVAL", SCRIPT) if load else ("EVALSHA", SHA)), len(names), *names, len(calls), *words, *loud)
-
-
-def _needs_script(op: Op) -> bool:
-    return isinstance(op, (Expect, ExpectLease, ExpectEmpty, Page, Tally)) or (isinstance(op, Range) and op.follow)
-
-
-def _is_long(op: Op) -> bool:
-    return isinstance(op, Range) and not op.follow and (op.limit is None or op.limit > FEW)
-
-
-def _span(lo: bytes, hi: bytes | None) -> tuple[bytes, bytes]:
-    """A half-open range as Redis writes it; ranges begin above the system rows."""
-    return b"[" + max(lo, keys.SYSTEM[1]), b"+" if hi is None else b"(" + hi
-
-
-def _plain(key: bytes, op: Op) -> Command:
-    match op:
-        case Get(row):
-            return ("ZRANGEBYLEX", key, b"[%b\0" % row, b"(%b\1" % row, "LIMIT", 0, 1)
-        case Range(lo, hi, limit, offset, reverse):
-            first, end = _span(lo, hi)
-            cut: Command = () if limit is None and not offset else ("LIMIT", offset, -1 if limit is None else limit)
-            if reverse:
-                return ("ZREVRANGEBYLEX", key, end, first, *cut)
-            return ("ZRANGEBYLEX", key, first, end, *cut)
-        case Count(lo, hi):
-            return ("ZLEXCOUNT", key, *_span(lo, hi))
-    raise TypeError(f"not an operation of a batch: {op!r}")
-
-
-def _words(op: Op) -> Command:
-    """An operation as the script reads it: a letter and its arguments."""
-    match op:
-        case Get(key):
-            return ("G", key)
-        case Range(lo, hi, limit, offset, reverse, follow, runs):
-            known = with_links(Links(runs=runs), b"")
-            return ("R", *_span(lo, hi), offset, -1 if limit is None else limit, int(reverse), int(follow), known)
-        case Count(lo, hi):
-            return ("C", *_span(lo, hi))
-        case Put(key, value):
-            return ("P", key, b"%b\0%b" % (key, value))
-        case PutNew(key, value):
-            return ("N", key, b"%b\0%b" % (key, value))
-        case Delete(key):
-            return ("D", key)
-        case DeleteRange(lo, hi):
-            return ("X", *_span(lo, hi))
-        case Append(prefix, value):
-            return ("A", prefix, value)
-        case Add(key, amount):
-            return ("I", key, amount)
-        case Drop():
-            return ("Z",)
-        case Expire(at, ttl):
-            return ("E", _optional(at), _optional(ttl))
-        case Expect(key, state):
-            if isinstance(state, bool):
-                return ("Q", key, "p" if state else "a", "")
-            return ("Q", key, "e", f",{state if isinstance(state, str) else ','.join(state)},")
-        case ExpectLease(token):
-            return ("L", token)
-        case ExpectEmpty(lo, hi):
-            return ("M", *_span(lo, hi))
-        case Lease(token, ttl):
-            return ("T", token, ttl)
-        case Touch(name, at, expires, ttl, runs, new):
-            return ("t", name, _optional(at), _optional(expires), _optional(ttl), int(new), len(runs), *runs)
-        case Forget(name, active):
-            return ("f", name, _optional(active))
-        case Page():
-            return _page(op)
-        case Tally(prefix):
-            return ("y", prefix)
-    raise TypeError(f"not an operation of a batch: {op!r}")
-
-
-def _optional(number: int | None) -> bytes | int:
-    return b"" if number is None else number
-
-
-def _page(op: Page) -> Command:
-    kind = {"created": b"c", "active": b"a", "name": b"n", "run": b"r"}[op.by]
-    before = 1 + (12 if op.by in ("created", "active") else len(op.prefix) if op.by == "run" else 0)
-    lo, hi = b"[" + kind + op.prefix, b"(" + kind + op.prefix + b"\xff"
-    if op.after and op.reverse:
-        hi = min(hi, b"(" + op.after)
-    elif op.after:
-        lo = max(lo, b"[" + op.after + b"\x01")
-    return ("p", lo, hi, before, op.limit, int(op.reverse))
-
-
-def _reply(op: Op, raw: Any) -> Any:
-    match op:
-        case Get():
-            return raw[0].split(b"\0", 1)[1] if raw else None
-        case Range(follow=False):
-            return _rows(raw)
-        case Range():
-            rows, linked, complete = raw
-            return Linked(_rows(rows), sorted(_rows(linked)), bool(complete))
-        case PutNew() | Delete():
-            return bool(raw)
-        case Count() | DeleteRange() | Append() | Add() | Lease() | Tally():
-            return raw
-        case Expire():
-            return None if raw < 0 else raw
-        case Page():
-            cursor, *parts = raw
-            return Entries([_entry(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)], cursor)
-    return None
-
-
-def _rows(members: list[bytes]) -> list[Row]:
-    rows = []
-    for member in members:
-        key, _, value = member.partition(b"\0")
-        rows.append((key, value))
-    return rows
-
-
-def _entry(name: bytes, record: bytes) -> Entry:
-    return Entry(name, int(record[:12], 16), int(record[12:24], 16), int(record[24:], 16))

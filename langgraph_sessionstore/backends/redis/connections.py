@@ -14,8 +14,8 @@ from redis.connection import Connection
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from .commands import Command
 from .steps import Arrival, errors_in
+from .words import Command
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as async_timeout
@@ -55,13 +55,15 @@ def read_all(connection: Any, count: int) -> Arrival:
 
 def pack(commands: Sequence[Command]) -> list[bytes]:
     """Commands in Redis' protocol, as one piece. redis-py's own packer takes three times as long."""
-    parts: list[bytes] = []
+    lines: list[bytes] = []
     for command in commands:
-        parts.append(b"*%d\r\n" % len(command))
+        lines.append(b"*%d" % len(command))
         for word in command:
-            raw = word if isinstance(word, bytes) else str(word).encode()
-            parts += (b"$%d\r\n" % len(raw), raw, b"\r\n")
-    return [b"".join(parts)]
+            raw = word if type(word) is bytes else str(word).encode()
+            lines.append(b"$%d" % len(raw))
+            lines.append(raw)
+    lines.append(b"")
+    return [b"\r\n".join(lines)]
 
 
 def has_died(connection: Any) -> bool:

@@ -41,9 +41,10 @@ from ...errors import (
     SessionStoreError,
 )
 from ...ops import Conflict
-from .commands import Command, Parcel
+from .commands import Parcel
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
 from .topology import Topology
+from .words import Command
 
 HOPS = 8  # so many redirections in a row are followed without a pause, and do not count as waiting
 _REDIRECTED = (MovedError, AskError, NoScriptError)
@@ -111,10 +112,12 @@ def deliver(
 
 def _routes(topology: Topology, pending: list[_Job]) -> dict[Address | None, list[_Job]]:
     """Who goes where in the next trips."""
+    if not topology.cluster:
+        return {None: pending}
     routes: dict[Address | None, list[_Job]] = {}
     for job in pending:
         address = job.ask or topology.address(job.parcel.key)
-        if topology.cluster and address is None:
+        if address is None:
             job.trouble = topology.trouble or ClusterDownError("no server holds this slot")
             topology.stale = True
         else:

@@ -19,13 +19,13 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local exists -- whether the partition has its incarnation; nil: not asked yet
 local ARITY = {
-  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 6,
+  G = 1, R = 7, C = 2, P = 2, N = 2, D = 1, X = 2, A = 2, I = 2, Z = 0, E = 2, Q = 3, L = 1, M = 2, T = 2, t = 7,
   f = 2, p = 5, y = 1,
 }
 local GROWS = {P = true, N = true, A = true, I = true, T = true, t = true}
 local SYSTEM_END, INCARNATION, LEASE, OPERATIONS = '\3', '\2i', '\2l', '\2o'
 local GENERATION_MS, PURGE, PURGE_RUNS, FOLLOW_BYTES, FOLLOW_SPANS = 300000, 100, 1000, 65536, 1024
-local COUNTER_LIMIT = 9007199254740991
+local COUNTER_LIMIT, NEVER = 9007199254740991, '000000000000'
 
 local function int(n) return string.format('%.0f', n) end
 local function hex12(n) return string.format('%012x', n) end
@@ -38,7 +38,7 @@ end
 -- rows of the partition
 
 local function find(key)
-  return redis.call('ZRANGEBYLEX', K, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)
+  return redis.call('ZRANGEBYLEX', K, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', '0', '1')
 end
 
 local function get(key)
@@ -53,7 +53,7 @@ end
 
 local function put(key, member)
   delete(key)
-  redis.call('ZADD', K, 0, member)
+  redis.call('ZADD', K, '0', member)
 end
 
 local function set(key, value) put(key, key .. '\0' .. value) end
@@ -67,7 +67,7 @@ local function keys_between(lo, hi, most) -- '' for most: all
   if most == '' then
     found = redis.call('ZRANGEBYLEX', K, lo, hi)
   else
-    found = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', 0, most)
+    found = redis.call('ZRANGEBYLEX', K, lo, hi, 'LIMIT', '0', most)
   end
   for i, member in ipairs(found) do
     found[i] = string.sub(member, 1, ending(member) - 1)
@@ -113,6 +113,7 @@ end
 local function holds(op, at) -- whether a guard holds, and what is wrong with the row that it needs
   if op == 'Q' then
     local value, state = get(ARGV[at + 1]), ARGV[at + 2]
+    if ARGV[at + 1] == INCARNATION then exists = value ~= nil end
     if state == 'p' then return value ~= nil end
     if state == 'a' then return value == nil end
     return value ~= nil and string.find(ARGV[at + 3], ',' .. etag(value) .. ',', 1, true) ~= nil -- one of several
@@ -130,110 +131,134 @@ end
 
 -- the registry: rows n (record), c (by creation), a (by activity), x (by expiry), r and t (runs); see registry.py
 
-local function record_of(name) -- one that cannot be read counts as none
-  local record = get('n' .. name)
-  return record and #record == 36 and string.match(record, '^%x+$')
-end
+local listing
+local function registry() -- made when it is first needed, as most batches do without
+  if listing then return listing end
 
-local function forget(name) -- how many runs it had
-  local record = record_of(name)
-  if record then
-    delete('c' .. string.sub(record, 1, 12) .. name)
-    delete('a' .. string.sub(record, 13, 24) .. name)
-    delete('x' .. string.sub(record, 25) .. name)
+  local function record_of(name) -- one that cannot be read counts as none
+    local record = get('n' .. name)
+    return record and #record == 36 and string.match(record, '^%x+$')
   end
-  delete('n' .. name)
-  local prefix = 't' .. name .. '\1'
-  local runs = keys_between('[' .. prefix, '(t' .. name .. '\2', '')
-  for _, key in ipairs(runs) do
-    delete('r' .. string.sub(key, #prefix + 1) .. name)
-    delete(key)
-  end
-  return #runs
-end
 
-local function is_expired(record)
-  local expires = tonumber(string.sub(record, 25), 16)
-  return expires > 0 and expires <= now
-end
+  local function runs_of(name) -- by which it is found
+    local runs = keys_between('[t' .. name .. '\1', '(t' .. name .. '\2', '')
+    for i, key in ipairs(runs) do runs[i] = string.sub(key, #name + 3) end
+    return runs
+  end
 
-local function touch(at)
-  local name = ARGV[at + 1]
-  local moment = ARGV[at + 2] == '' and now or tonumber(ARGV[at + 2])
-  local old = record_of(name)
-  if old and is_expired(old) then
-    forget(name)
-    old = nil
-  end
-  if old and ARGV[at + 5] == '1' then return end
-  local created, active, expires = moment, moment, 0
-  if old then
-    created = tonumber(string.sub(old, 1, 12), 16)
-    active = math.max(moment, tonumber(string.sub(old, 13, 24), 16))
-    expires = tonumber(string.sub(old, 25), 16)
-  end
-  if ARGV[at + 4] ~= '' then
-    expires = now + tonumber(ARGV[at + 4])
-  elseif ARGV[at + 3] ~= '' then
-    expires = tonumber(ARGV[at + 3])
-  end
-  local record = hex12(created) .. hex12(active) .. hex12(expires)
-  if record ~= old then
-    if old then
-      delete('a' .. string.sub(old, 13, 24) .. name)
-      delete('x' .. string.sub(old, 25) .. name)
-    end
-    set('n' .. name, record)
-    set('c' .. hex12(created) .. name, '')
-    set('a' .. hex12(active) .. name, '')
-    if expires > 0 then set('x' .. hex12(expires) .. name, '') end
-  end
-  for i = at + 7, at + 6 + ARGV[at + 6] do
-    set('r' .. ARGV[i] .. name, '')
-    set('t' .. name .. '\1' .. ARGV[i], '')
-  end
-end
-
-local function purge()
-  local runs = 0
-  for _, key in ipairs(keys_between('[x', '(x' .. hex12(now + 1), PURGE)) do
-    runs = runs + forget(string.sub(key, 14))
-    delete(key)
-    if runs > PURGE_RUNS then break end
-  end
-end
-
-local function page(at)
-  purge()
-  local lo, hi, before, limit = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local command = 'ZRANGEBYLEX'
-  if ARGV[at + 5] == '1' then lo, hi, command = hi, lo, 'ZREVRANGEBYLEX' end
-  local found = redis.call(command, K, lo, hi, 'LIMIT', 0, limit)
-  local reply = {''}
-  for _, member in ipairs(found) do
-    local key = string.sub(member, 1, ending(member) - 1)
-    if #found == tonumber(limit) then reply[1] = key end
-    local name = string.sub(key, before + 1)
+  local function forget(name) -- how many runs it had
     local record = record_of(name)
-    if record and not is_expired(record) then
-      reply[#reply + 1] = name
-      reply[#reply + 1] = record
+    if record then
+      delete('c' .. string.sub(record, 1, 12) .. name)
+      delete('a' .. string.sub(record, 13, 24) .. name)
+      delete('x' .. string.sub(record, 25) .. name)
     end
+    delete('n' .. name)
+    local runs = runs_of(name)
+    for _, run in ipairs(runs) do
+      delete('r' .. run .. name)
+      delete('t' .. name .. '\1' .. run)
+    end
+    return #runs
   end
-  return reply
-end
 
-local function tally(prefix)
-  purge()
-  local gone, expired = 0, '(x' .. hex12(now + 1)
-  if prefix == '' then
-    gone = redis.call('ZLEXCOUNT', K, '[x', expired)
-  else
-    for _, key in ipairs(keys_between('[x', expired, '')) do
-      if string.sub(key, 14, 13 + #prefix) == prefix then gone = gone + 1 end
+  local function is_expired(record)
+    local expires = tonumber(string.sub(record, 25), 16)
+    return expires > 0 and expires <= now
+  end
+
+  local function touch(at)
+    local name = ARGV[at + 1]
+    local moment = ARGV[at + 2] == '' and now or tonumber(ARGV[at + 2])
+    local old = record_of(name)
+    if old and is_expired(old) then
+      forget(name)
+      old = nil
+    end
+    if old and ARGV[at + 5] == '1' then return end
+    local created, active, expires = moment, moment, 0
+    if old then
+      created = tonumber(string.sub(old, 1, 12), 16)
+      active = math.max(moment, tonumber(string.sub(old, 13, 24), 16))
+      expires = tonumber(string.sub(old, 25), 16)
+    end
+    if ARGV[at + 4] ~= '' then
+      expires = now + tonumber(ARGV[at + 4])
+    elseif ARGV[at + 3] ~= '' then
+      expires = tonumber(ARGV[at + 3])
+    end
+    local record = hex12(created) .. hex12(active) .. hex12(expires)
+    if record ~= old then
+      if old then
+        delete('a' .. string.sub(old, 13, 24) .. name)
+        if string.sub(old, 25) ~= NEVER then delete('x' .. string.sub(old, 25) .. name) end
+      else
+        set('c' .. hex12(created) .. name, '')
+      end
+      set('n' .. name, record)
+      set('a' .. hex12(active) .. name, '')
+      if expires > 0 then set('x' .. hex12(expires) .. name, '') end
+    end
+    local found = ARGV[at + 6] ~= '' and runs_of(ARGV[at + 6]) or {}
+    for i = at + 8, at + 7 + ARGV[at + 7] do found[#found + 1] = ARGV[i] end
+    local rows = {}
+    for _, run in ipairs(found) do
+      local size = #rows
+      rows[size + 1], rows[size + 2] = '0', 'r' .. run .. name .. '\0'
+      rows[size + 3], rows[size + 4] = '0', 't' .. name .. '\1' .. run .. '\0'
+    end
+    for i = 1, #rows, 1000 do redis.call('ZADD', K, unpack(rows, i, math.min(i + 999, #rows))) end
+  end
+
+  local function purge()
+    local runs = 0
+    for _, key in ipairs(keys_between('[x', '(x' .. hex12(now + 1), PURGE)) do
+      runs = runs + forget(string.sub(key, 14))
+      delete(key)
+      if runs > PURGE_RUNS then break end
     end
   end
-  return redis.call('ZLEXCOUNT', K, '[n' .. prefix, '(n' .. prefix .. '\255') - gone
+
+  local function page(at)
+    purge()
+    local lo, hi, before, limit = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+    local command = 'ZRANGEBYLEX'
+    if ARGV[at + 5] == '1' then lo, hi, command = hi, lo, 'ZREVRANGEBYLEX' end
+    local found = redis.call(command, K, lo, hi, 'LIMIT', '0', limit)
+    local reply = {''}
+    for _, member in ipairs(found) do
+      local key = string.sub(member, 1, ending(member) - 1)
+      if #found == tonumber(limit) then reply[1] = key end
+      local name = string.sub(key, before + 1)
+      local record = record_of(name)
+      if record and not is_expired(record) then
+        reply[#reply + 1] = name
+        reply[#reply + 1] = record
+      end
+    end
+    return reply
+  end
+
+  local function tally(prefix)
+    purge()
+    local gone, expired = 0, '(x' .. hex12(now + 1)
+    if prefix == '' then
+      gone = redis.call('ZLEXCOUNT', K, '[x', expired)
+    else
+      for _, key in ipairs(keys_between('[x', expired, '')) do
+        if string.sub(key, 14, 13 + #prefix) == prefix then gone = gone + 1 end
+      end
+    end
+    return redis.call('ZLEXCOUNT', K, '[n' .. prefix, '(n' .. prefix .. '\255') - gone
+  end
+
+  listing = {page = page, tally = tally, touch = touch, forget = function(name, active)
+    local record = record_of(name)
+    if active == '' or not record or tonumber(string.sub(record, 13, 24), 16) == tonumber(active) then
+      forget(name)
+    end
+  end}
+  return listing
 end
 
 -- reading
@@ -241,91 +266,91 @@ end
 -- Links stand in front of values as in ops/links.py; what following brings is in following.py. Numbers of records are
 -- boundaries, {first, stop, first, stop, ...}, in order, apart: inside are those with an odd count of them at or below.
 
-local function parse(text, at) -- the links at this place: {prefix, ...} and {prefix, first, stop, ...}
-  local below, runs = {}, {}
-  local prefixes, groups, at = struct.unpack('>I2I2', text, at)
-  for i = 1, prefixes do
-    below[i], at = struct.unpack('>I2c0', text, at)
-    if string.find(below[i], '\0', 1, true) then error('damaged') end
-  end
-  for _ = 1, groups do
-    local prefix, count, first, stop
-    prefix, count, at = struct.unpack('>I2c0I2', text, at)
-    if string.find(prefix, '\0', 1, true) then error('damaged') end
-    for _ = 1, count do
-      first, stop, at = struct.unpack('>I4I4', text, at)
-      if first > stop then error('damaged') end
-      local size = #runs
-      runs[size + 1], runs[size + 2], runs[size + 3] = prefix, first, stop
+local function follow(rows, told)
+  local function parse(text, at) -- the links at this place: {prefix, ...} and {prefix, first, stop, ...}
+    local below, runs = {}, {}
+    local prefixes, groups, at = struct.unpack('>I2I2', text, at)
+    for i = 1, prefixes do
+      below[i], at = struct.unpack('>I2c0', text, at)
+      if string.find(below[i], '\0', 1, true) then error('damaged') end
     end
-  end
-  return below, runs
-end
-
-local function gather(text, at, below, stops) -- add the links at this place; damaged ones are left to the reader
-  if string.byte(text, at) == 0xC2 then at = at + 17 end
-  if string.byte(text, at) ~= 0xC1 then return end
-  local whole, prefixes, runs = pcall(parse, text, at + 1)
-  if not whole then return end
-  for _, prefix in ipairs(prefixes) do below[prefix] = true end
-  for i = 1, #runs, 3 do
-    local prefix, first, stop = runs[i], runs[i + 1], runs[i + 2]
-    local of = stops[prefix] or {}
-    stops[prefix] = of
-    of[first] = math.max(of[first] or 0, stop)
-  end
-end
-
-local function numbers(stops) -- {[first] = stop} as boundaries
-  local firsts, all = {}, {}
-  for first in pairs(stops) do firsts[#firsts + 1] = first end
-  table.sort(firsts)
-  for _, first in ipairs(firsts) do
-    local size, stop = #all, stops[first]
-    if size > 0 and first <= all[size] then
-      all[size] = math.max(all[size], stop)
-    elseif first < stop then
-      all[size + 1], all[size + 2] = first, stop
-    end
-  end
-  return all
-end
-
-local function without(all, known) -- the pieces of `all` that are not known, {first, stop, ...}
-  local pieces, at = {}, 1
-  for i = 1, #all, 2 do
-    local first, stop = all[i], all[i + 1]
-    while first < stop do
-      while known[at] and known[at + 1] <= first do at = at + 2 end
-      local last = math.min(stop, known[at] or stop)
-      if first < last then
-        pieces[#pieces + 1], pieces[#pieces + 2] = first, last
-        first = last
-      else
-        first = known[at + 1]
+    for _ = 1, groups do
+      local prefix, count, first, stop
+      prefix, count, at = struct.unpack('>I2c0I2', text, at)
+      if string.find(prefix, '\0', 1, true) then error('damaged') end
+      for _ = 1, count do
+        first, stop, at = struct.unpack('>I4I4', text, at)
+        if first > stop then error('damaged') end
+        local size = #runs
+        runs[size + 1], runs[size + 2], runs[size + 3] = prefix, first, stop
       end
     end
+    return below, runs
   end
-  return pieces
-end
 
-local function inside(all, number)
-  local low, high = 0, #all -- the count of boundaries lies between
-  while low < high do
-    local middle = math.ceil((low + high) / 2)
-    if all[middle] <= number then low = middle else high = middle - 1 end
+  local function gather(text, at, below, stops) -- add the links at this place; damaged ones are left to the reader
+    if string.byte(text, at) == 0xC2 then at = at + 17 end
+    if string.byte(text, at) ~= 0xC1 then return end
+    local whole, prefixes, runs = pcall(parse, text, at + 1)
+    if not whole then return end
+    for _, prefix in ipairs(prefixes) do below[prefix] = true end
+    for i = 1, #runs, 3 do
+      local prefix, first, stop = runs[i], runs[i + 1], runs[i + 2]
+      local of = stops[prefix] or {}
+      stops[prefix] = of
+      of[first] = math.max(of[first] or 0, stop)
+    end
   end
-  return low % 2 == 1
-end
 
-local function owner(member) -- whose record a row is, and its number
-  local prefix, letter, digits = string.match(member, '^([^%z]*)#([a-p])([%da-f]+)\1%z')
-  if digits and string.byte(letter) == 96 + #digits and (digits == '0' or string.byte(digits) ~= 48) then
-    return prefix, tonumber(digits, 16)
+  local function numbers(stops) -- {[first] = stop} as boundaries
+    local firsts, all = {}, {}
+    for first in pairs(stops) do firsts[#firsts + 1] = first end
+    table.sort(firsts)
+    for _, first in ipairs(firsts) do
+      local size, stop = #all, stops[first]
+      if size > 0 and first <= all[size] then
+        all[size] = math.max(all[size], stop)
+      elseif first < stop then
+        all[size + 1], all[size + 2] = first, stop
+      end
+    end
+    return all
   end
-end
 
-local function follow(rows, told)
+  local function without(all, known) -- the pieces of `all` that are not known, {first, stop, ...}
+    local pieces, at = {}, 1
+    for i = 1, #all, 2 do
+      local first, stop = all[i], all[i + 1]
+      while first < stop do
+        while known[at] and known[at + 1] <= first do at = at + 2 end
+        local last = math.min(stop, known[at] or stop)
+        if first < last then
+          pieces[#pieces + 1], pieces[#pieces + 2] = first, last
+          first = last
+        else
+          first = known[at + 1]
+        end
+      end
+    end
+    return pieces
+  end
+
+  local function inside(all, number)
+    local low, high = 0, #all -- the count of boundaries lies between
+    while low < high do
+      local middle = math.ceil((low + high) / 2)
+      if all[middle] <= number then low = middle else high = middle - 1 end
+    end
+    return low % 2 == 1
+  end
+
+  local function owner(member) -- whose record a row is, and its number
+    local prefix, letter, digits = string.match(member, '^([^%z]*)#([a-p])([%da-f]+)\1%z')
+    if digits and string.byte(letter) == 96 + #digits and (digits == '0' or string.byte(digits) ~= 48) then
+      return prefix, tonumber(digits, 16)
+    end
+  end
+
   local below, runs, known, spans = {}, {}, {}, {}
   gather(told, 1, below, known)
   for prefix, stops in pairs(known) do known[prefix] = numbers(stops) end
@@ -382,15 +407,17 @@ local function range(at)
   return ARGV[at + 6] == '1' and follow(rows, ARGV[at + 7]) or rows
 end
 
+local function nothing() return 0 end -- a guard, checked before
+
 local READS = {
   G = function(at) return find(ARGV[at + 1]) end,
   R = range,
   C = function(at) return redis.call('ZLEXCOUNT', K, ARGV[at + 1], ARGV[at + 2]) end,
-  Q = function() return 0 end,
-  L = function() return 0 end,
-  M = function() return 0 end,
-  p = page,
-  y = function(at) return tally(ARGV[at + 1]) end,
+  Q = nothing,
+  L = nothing,
+  M = nothing,
+  p = function(at) return registry().page(at) end,
+  y = function(at) return registry().tally(ARGV[at + 1]) end,
 }
 
 -- writing
@@ -404,7 +431,7 @@ local WRITES = {
   N = function(at)
     begin()
     if get(ARGV[at + 1]) then return 0 end
-    redis.call('ZADD', K, 0, ARGV[at + 2])
+    redis.call('ZADD', K, '0', ARGV[at + 2])
     return 1
   end,
   D = function(at) return delete(ARGV[at + 1]) end,
@@ -453,14 +480,11 @@ local WRITES = {
   end,
   t = function(at)
     begin()
-    touch(at)
+    registry().touch(at)
     return 0
   end,
   f = function(at)
-    local record = record_of(ARGV[at + 1])
-    if ARGV[at + 2] == '' or not record or tonumber(string.sub(record, 13, 24), 16) == tonumber(ARGV[at + 2]) then
-      forget(ARGV[at + 1])
-    end
+    registry().forget(ARGV[at + 1], ARGV[at + 2])
     return 0
   end,
 }
@@ -492,7 +516,7 @@ end
 
 local function record(written)
   redis.call('ZREMRANGEBYLEX', K, '[' .. OPERATIONS, '(' .. OPERATIONS .. string.format('%08x', generation - 2))
-  set(operation(0), cmsgpack.pack(written))
+  redis.call('ZADD', K, '0', operation(0) .. '\0' .. cmsgpack.pack(written)) -- `recorded` has found none
   -- when the batch left nothing, what remembers it shall not stay for ever either
   if not is_there() then redis.call('PEXPIRE', K, 3 * GENERATION_MS) end
 end
@@ -544,7 +568,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
     if WRITES[op] then writes = writes + 1 end
     drops = drops or op == 'Z' -- which makes room, and is the first write then
     grows = grows or (GROWS[op] and not drops)
-    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 6] or 0)
+    at = at + 1 + ARITY[op] + (op == 't' and ARGV[at + 7] or 0)
   end
   local replay, wrong
   if OPERATION ~= '' then
@@ -559,7 +583,7 @@ local function apply(at, last, source) -- one batch; its arguments are ARGV[at .
     end
     wrong = wrong_counter(places)
     if wrong then return {'#', wrong} end
-    if grows then redis.call('ZADD', K, 'XX', 0, '') end
+    if grows then redis.call('ZADD', K, 'XX', '0', '') end
     if not copy(mode, dump, source) then return {'!', 0} end
   end
   local reply, written = {'='}, {}

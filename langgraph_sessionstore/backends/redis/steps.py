@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from redis.exceptions import ExecAbortError
 
-from .commands import Command
+from .words import Command
 
 T = TypeVar("T")
 Address: TypeAlias = tuple[str, int]
@@ -45,9 +45,13 @@ class Arrival(NamedTuple):
 
 def errors_in(replies: Sequence[Any]) -> list[Exception]:
     """The errors among replies and in what EXEC brought; the reason first, "aborted" last."""
-    flat = [part for reply in replies for part in (reply if isinstance(reply, list) else [reply])]
-    errors = [part for part in flat if isinstance(part, Exception)]
-    return sorted(errors, key=lambda error: isinstance(error, ExecAbortError))
+    errors: list[Exception] = []
+    for reply in replies:
+        if isinstance(reply, list):
+            errors += [part for part in reply if isinstance(part, Exception)]
+        elif isinstance(reply, Exception):
+            errors.append(reply)
+    return sorted(errors, key=lambda error: isinstance(error, ExecAbortError)) if errors else errors
 
 
 Steps: TypeAlias = Generator[Trips | Pause, list[Arrival], T]
