@@ -46,11 +46,13 @@ class Base(NamedTuple):
 class Thread:
     """What is remembered of one thread. Only its `Cache` changes it, under its lock."""
 
-    __slots__ = ("bases", "elements", "incarnation", "size", "spans")
+    __slots__ = ("bases", "elements", "incarnation", "size", "sizes", "spans")
 
     def __init__(self, incarnation: bytes) -> None:
         self.incarnation = incarnation
         self.bases: OrderedDict[Name, Base] = OrderedDict()
+        self.sizes: dict[Name, int] = {}
+        """What each of them takes."""
         self.elements: dict[int, dict[int, Element]] = {}
         self.spans: dict[int, tuple[int, int]] = {}
         """By branch: a range of slots that are all remembered."""
@@ -134,28 +136,27 @@ class Cache:
         return thread
 
     def _learn_base(self, thread: Thread, base: Base) -> None:
-        ns = base.record.ns
-        self._forget_base(thread, (ns, base.record.id))
-        thread.bases[ns, base.record.id] = base
-        self._grow(thread, _size_of(base))
+        ns, name = base.record.ns, (base.record.ns, base.record.id)
+        self._forget_base(thread, name)
         same = [name for name in thread.bases if name[0] == ns]
-        for name in same[-2:-1]:
-            self._lighten(thread, name)
-        if len(same) > _LATEST:
+        if same:  # is not the newest any more: what is large can be made again
+            last = thread.bases[same[-1]]
+            known = {channel: known.smaller() for channel, known in last.known.items()}
+            self._hold(thread, same[-1], last._replace(known=known))
+        self._hold(thread, name, base)
+        if len(same) >= _LATEST:
             self._forget_base(thread, same[0])
         elif len(thread.bases) > _BASES:
             self._forget_base(thread, next(iter(thread.bases)))
 
-    def _lighten(self, thread: Thread, name: Name) -> None:
-        """Keep of a checkpoint that is not the newest any more only what is small."""
-        base = thread.bases[name]
-        smaller = base._replace(known={channel: known.smaller() for channel, known in base.known.items()})
-        thread.bases[name] = smaller
-        self._grow(thread, _size_of(smaller) - _size_of(base))
+    def _hold(self, thread: Thread, name: Name, base: Base) -> None:
+        size = _size_of(base)
+        self._grow(thread, size - thread.sizes.get(name, 0))
+        thread.bases[name], thread.sizes[name] = base, size
 
     def _forget_base(self, thread: Thread, name: Name) -> None:
-        if base := thread.bases.pop(name, None):
-            self._grow(thread, -_size_of(base))
+        if thread.bases.pop(name, None):
+            self._grow(thread, -thread.sizes.pop(name))
 
     def _learn_elements(self, thread: Thread, part: Slice, items: list[Element]) -> None:
         there = thread.elements.get(part.branch, {})

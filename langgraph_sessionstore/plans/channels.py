@@ -16,7 +16,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from ..serde.messages import cast, fingerprint, is_message, mold
 from ..serde.serializer import SessionSerializer
 from .layout import Slice, Tail
-from .likeness import Element, Known, digest, digest_of, in_blocks
+from .likeness import Content, Element, Known
 from .records import DOUBLES, Kind, Typed, Value, count, merged
 
 INLINE = 96  # bytes up to which a value is stored in the record itself
@@ -74,19 +74,19 @@ def draft(
     if share and type(value) is list and 0 < len(value) <= LONGEST:
         if base is not None and (grown := _grown(serde, value, base)) is not None:
             return grown
-        items = _items(serde, value)
-        if items is not None:
-            return _compared(serde, "list", None, items, base)
+        contents = _contents(serde, value)
+        if contents is not None:
+            return _compared(serde, "list", None, value, contents, base)
     if share and type(value) is dict and 1 < len(value) <= LONGEST and isinstance(serde, SessionSerializer):
-        typed = [serde.dumps_typed(item) for item in value.values()]
-        size = sum(len(data) for _, data in typed)
-        if size >= max(SHARED, ITEM * len(typed)):
-            names = serde.dumps_typed(list(value))
-            return _compared(serde, "dict", names, [Element(each, digest_of(each)) for each in typed], base)
+        values = list(value.values())
+        items = [serde.dumps_typed(item) for item in values]
+        size = sum(len(data) for _, data in items)
+        if size >= max(SHARED, ITEM * len(items)):
+            return _compared(serde, "dict", serde.dumps_typed(list(value)), values, [*items], base)
     whole = serde.dumps_typed(value)
     if len(whole[1]) <= INLINE:
         return Draft("inline", whole, (), None, None)
-    return _compared(serde, "whole", None, [Element(whole, digest_of(whole))], base)
+    return _compared(serde, "whole", None, [value], [whole], base)
 
 
 def alike(serde: SerializerProtocol, other: SerializerProtocol) -> bool:
@@ -94,127 +94,121 @@ def alike(serde: SerializerProtocol, other: SerializerProtocol) -> bool:
     return serde is other or (isinstance(serde, SessionSerializer) and isinstance(other, SessionSerializer))
 
 
-class _Given(Element):
-    """A message that is serialized only if it turns out to be new."""
-
-    __slots__ = ("fingerprint", "value")
-
-    def __init__(self, value: Any, fingerprint: bytes) -> None:
-        super().__init__(("", b""), digest(fingerprint))
-        self.value = value
-        self.fingerprint: bytes | None = fingerprint
-        """Until it is settled."""
-
-    def settle(self, serde: SerializerProtocol) -> Element:
-        """Take the stored form. Replies what to compare with: this, if what is read will look the same."""
-        self.typed = serde.dumps_typed(self.value)
-        known: Element = self
-        if not isinstance(serde, SessionSerializer) or fingerprint(_decode(serde, self)) != self.fingerprint:
-            known, self.digest = Element(("", b""), self.digest), None
-        self.value = self.fingerprint = None
-        return known
-
-
-def _items(serde: SerializerProtocol, values: list[Any]) -> list[Element] | None:
-    """The items as elements when the list is worth sharing."""
+def _contents(serde: SerializerProtocol, values: list[Any]) -> list[Content] | None:
+    """The contents of a list's items when it is worth sharing."""
     own = isinstance(serde, SessionSerializer)
     if is_message(values[0]) and (own or all(map(is_message, values))):
-        return [_item(serde, value) for value in values]
+        return [_content(serde, value) for value in values]
     if not own:
         return None  # what another serializer makes of equal items may differ each time
     size = 0
-    items: list[Element] = []
+    contents: list[Content] = []
     for number, value in enumerate(values, 1):
-        items.append(element := _item(serde, value))
-        size += len(element.typed[1]) or ITEM * 2
+        contents.append(content := _content(serde, value))
+        size += ITEM * 2 if isinstance(content, bytes) else len(content[1])
         if number == 64 and size < ITEM * number:
             return None  # numbers and short words, by the looks of it
-    return items if size >= ITEM * len(items) else None
+    return contents if size >= ITEM * len(contents) else None
 
 
-def _item(serde: SerializerProtocol, value: Any) -> Element:
-    if is_message(value) and (content := fingerprint(value)):
-        return _Given(value, content)
-    typed = serde.dumps_typed(value)
-    return Element(typed, digest_of(typed))
+def _content(serde: SerializerProtocol, value: Any) -> Content:
+    return (fingerprint(value) if is_message(value) else None) or serde.dumps_typed(value)
 
 
-def _settled(
-    serde: SerializerProtocol, items: list[Element], order: list[Element]
-) -> tuple[list[Element], list[bytes] | None, bool]:
-    """Serialize what is new of these items; `order` holds them as they are known, those of the base among them.
-
-    What to compare with: items, their fingerprints if all have one, and whether what is read will look the same.
-    """
-    prints = [item.fingerprint for item in items if isinstance(item, _Given) and item.fingerprint]
-    known = [item.settle(serde) if isinstance(item, _Given) and item.fingerprint else item for item in order]
-    same = all(left is right for left, right in zip(known, order, strict=True))
-    return known, prints if len(prints) == len(items) else None, same
+def _made(serde: SerializerProtocol, value: Any, content: Content) -> tuple[Element, bool]:
+    """A new element, and whether it has the same content when it is read."""
+    if not isinstance(content, bytes):
+        return Element(content), True
+    element = Element(serde.dumps_typed(value))
+    return element, isinstance(serde, SessionSerializer) and fingerprint(_decode(serde, element)) == content
 
 
 def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft | None:
     """The draft of a list of messages that begins with the base; None when it is something else."""
     parts, size = base.value.parts, len(base.known.items)
-    if base.value.kind != "list" or not base.known.begins(values) or not _sound((*parts, [])):
+    if base.value.kind != "list" or not _sound((*parts, [])) or not base.known.begins(values):
         return None
     rest = values[size:]
     if not rest:
         return Draft("list", None, parts, base.value.tail, base.known)
     if not isinstance(serde, SessionSerializer) and not all(map(is_message, rest)):
         return None
-    items = [_item(serde, value) for value in rest]
-    known = base.known.grown(*_settled(serde, items, items))
+    contents = [_content(serde, value) for value in rest]
+    made = [_made(serde, *each) for each in zip(rest, contents, strict=True)]
+    items = [element for element, _ in made]
+    known = base.known.grown(items, contents, all(same for _, same in made))
     return Draft("list", None, (*parts, items), base.value.tail, known)
 
 
-def _known(serde: SerializerProtocol, items: list[Element], order: list[Element], as_read: bool = True) -> Known:
-    known, prints, same = _settled(serde, items, order)
-    return Known(known, in_blocks(prints or ()), as_read and same)
-
-
 def _compared(
-    serde: SerializerProtocol, kind: Kind, typed: Typed | None, items: list[Element], base: _Base | None
+    serde: SerializerProtocol,
+    kind: Kind,
+    typed: Typed | None,
+    values: list[Any],
+    contents: list[Content],
+    base: _Base | None,
 ) -> Draft:
     """Keep what the base has, add the rest."""
+    kept: list[int | None] = [None] * len(values)
+    pieces: Sequence[Slice | list[int]] = [list(range(len(values)))]
     if base is not None and base.value.kind == kind:
-        pieces, order = _pieces(items, base)
-        if _sound(pieces):
-            return Draft(kind, typed, pieces, base.value.tail, _known(serde, items, order, base.known.as_read))
-    return Draft(kind, typed, (items,), None, _known(serde, items, items))
+        found = _places(contents, base.known.contents())
+        cut = _pieces(found, base.value.parts)
+        if _sound(cut):
+            kept, pieces = found, cut
+        else:
+            base = None
+    else:
+        base = None
+    as_read = base is None or base.known.as_read
+    items: list[Element] = []
+    for at, value, content in zip(kept, values, contents, strict=True):
+        if at is not None and base is not None:
+            items.append(base.known.items[at])
+        else:
+            element, same = _made(serde, value, content)
+            items.append(element)
+            as_read = as_read and same
+    known = Known(kind, items, contents, as_read)
+    placed = tuple(piece if isinstance(piece, Slice) else [items[n] for n in piece] for piece in pieces)
+    return Draft(kind, typed, placed, base.value.tail if base else None, known)
 
 
-def _sound(pieces: Sequence[Slice | list[Element]]) -> bool:
+def _places(contents: list[Content], old: list[Content]) -> list[int | None]:
+    """Where in the base each item stands, if it does: reordered, trimmed, edited, with doubles."""
+    where: dict[Content, int] = {}
+    places: list[int | None] = []
+    following = 0  # the item of the base behind the one used last
+    for content in contents:
+        if following < len(old) and old[following] == content:
+            at: int | None = following
+        else:
+            where = where or dict(zip(reversed(old), range(len(old) - 1, -1, -1), strict=True))
+            at = where.get(content)
+        places.append(at)
+        following = following if at is None else at + 1
+    return places
+
+
+def _pieces(places: list[int | None], parts: Sequence[Slice]) -> list[Slice | list[int]]:
+    """The places as pieces of the base, and between them the numbers of what is new."""
+    slots = [(part.branch, slot) for part in parts for slot in range(part.first, part.stop)]
+    pieces: list[Slice | list[int]] = []
+    for number, at in enumerate(places):
+        if at is not None:
+            branch, slot = slots[at]
+            _join(pieces, Slice(branch, slot, slot + 1))
+        elif pieces and isinstance(pieces[-1], list):
+            pieces[-1].append(number)
+        else:
+            pieces.append([number])
+    return pieces
+
+
+def _sound(pieces: Sequence[Slice | list[Any]]) -> bool:
     """Whether these are not so many, or so often the same, that the value is better written anew."""
     kept = [piece for piece in pieces if isinstance(piece, Slice)]
     return len(pieces) <= SLICES and count(kept) <= DOUBLES * count(merged(kept))
-
-
-def _pieces(items: list[Element], base: _Base) -> tuple[tuple[Slice | list[Element], ...], list[Element]]:
-    """Any list out of pieces of the base: reordered, trimmed, edited, with doubles. And the items as they are known."""
-    old, parts = base.known.digests(base.value.kind == "list"), base.value.parts
-    digests = [item.digest or b"" for item in items]
-    if digests[: len(old)] == old:  # something was appended, or nothing
-        new = items[len(old) :]
-        return ((*parts, new) if new else parts), [*base.known.items, *new]
-    slots = [(part.branch, slot) for part in parts for slot in range(part.first, part.stop)]
-    where = dict(zip(reversed(old), range(len(old) - 1, -1, -1), strict=True))
-    pieces: list[Slice | list[Element]] = []
-    order: list[Element] = []
-    following = 0  # the item of the base behind the one used last
-    for item, own in zip(items, digests, strict=True):
-        at = following if following < len(old) and old[following] == own else where.get(own)
-        if at is None:
-            order.append(item)
-            if pieces and isinstance(pieces[-1], list):
-                pieces[-1].append(item)
-            else:
-                pieces.append([item])
-            continue
-        order.append(base.known.items[at])
-        following = at + 1
-        branch, slot = slots[at]
-        _join(pieces, Slice(branch, slot, slot + 1))
-    return tuple(pieces), order
 
 
 def _join(parts: list[Any], part: Slice) -> None:
@@ -251,7 +245,7 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
 
 def known(value: Value, found: Found) -> Known:
     """What a writer compares with; the elements have been loaded before."""
-    return Known(_elements(value, found), None if value.kind == "list" else [])
+    return Known(value.kind, _elements(value, found))
 
 
 def _elements(value: Value, found: Found) -> list[Element]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ..errors import ConfigurationError
@@ -79,11 +80,12 @@ def comparable(versions: Versions, *others: Versions) -> None:
             each.update({k: Continued(v) for k, v in each.items() if isinstance(v, str)})
 
 
+@lru_cache(maxsize=4096, typed=True)
 def _short(version: Version) -> Any:
     if not isinstance(version, str):
         return version
     if len(version) == 49 and (ours := _OURS.fullmatch(version)):
-        return [int(ours[1]), int(ours[2])]
+        return int(ours[1]), int(ours[2])
     return str(version)
 
 

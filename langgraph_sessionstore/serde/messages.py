@@ -192,7 +192,11 @@ def clone(obj: Any) -> Any:
 
 def fingerprint(obj: Any) -> bytes | None:
     """Bytes that only messages with the same stored value share; None when the message has parts that need care."""
-    return fingerprints([obj])
+    try:
+        parts = [_NUMBERS[type(obj)], obj.__dict__, obj.__pydantic_extra__, obj.__pydantic_private__]
+        return ormsgpack.packb(parts, option=_EXACT)[1:]  # without the head, as in `fingerprints`
+    except (KeyError, TypeError):
+        return None
 
 
 def fingerprints(messages: Sequence[Any]) -> bytes | None:
