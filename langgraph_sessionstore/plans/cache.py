@@ -23,7 +23,7 @@ from .records import Record, Stored
 Name = tuple[str, str]
 """A checkpoint in its thread: namespace and id."""
 _OVERHEAD = 200  # bytes that a small object costs beside its content, roughly
-_MODEL = 1500  # and a decoded message
+_MODEL = 1500  # and a decoded message, beside its text, which is there as it is stored, decoded, and as a fingerprint
 _BRANCHES = 64  # of how many branches a reader tells what it knows
 _LATEST = 4  # checkpoints of a namespace that are remembered: a run builds on the last one
 _BASES = 256  # and of all namespaces
@@ -138,21 +138,13 @@ class Cache:
     def _learn_base(self, thread: Thread, base: Base) -> None:
         ns, name = base.record.ns, (base.record.ns, base.record.id)
         self._forget_base(thread, name)
+        thread.bases[name], thread.sizes[name] = base, _size_of(base)
+        self._grow(thread, thread.sizes[name])
         same = [name for name in thread.bases if name[0] == ns]
-        if same:  # is not the newest any more: what is large can be made again
-            last = thread.bases[same[-1]]
-            known = {channel: known.smaller() for channel, known in last.known.items()}
-            self._hold(thread, same[-1], last._replace(known=known))
-        self._hold(thread, name, base)
-        if len(same) >= _LATEST:
+        if len(same) > _LATEST:
             self._forget_base(thread, same[0])
         elif len(thread.bases) > _BASES:
             self._forget_base(thread, next(iter(thread.bases)))
-
-    def _hold(self, thread: Thread, name: Name, base: Base) -> None:
-        size = _size_of(base)
-        self._grow(thread, size - thread.sizes.get(name, 0))
-        thread.bases[name], thread.sizes[name] = base, size
 
     def _forget_base(self, thread: Thread, name: Name) -> None:
         if thread.bases.pop(name, None):
@@ -166,7 +158,7 @@ class Cache:
             if slot not in there:
                 there[slot] = element
                 thread.elements[part.branch] = there
-                self._grow(thread, 2 * len(element.typed[1]) + _MODEL)
+                self._grow(thread, 3 * len(element.typed[1]) + _MODEL)
         first, stop = thread.spans.pop(part.branch, (part.first, part.first))
         if part.first <= stop and first <= part.stop:
             first, stop = min(first, part.first), max(stop, part.stop)
@@ -196,13 +188,7 @@ class Cache:
 def _size_of(base: Base) -> int:
     """Roughly what a checkpoint takes in memory; what it shares with another counts for both."""
     record = base.record
-    inline = sum(len(value.typed[1]) for value in record.values.values() if value.typed)
+    inline = sum([len(value.typed[1]) for value in record.values.values() if value.typed])
     names = _OVERHEAD * (len(record.versions) + len(record.values))
-    return (
-        _OVERHEAD * 4
-        + inline
-        + names
-        + len(record.fields[1])
-        + len(record.metadata[1])
-        + sum(known.size for known in base.known.values())
-    )
+    known = sum([known.size for known in base.known.values()])
+    return _OVERHEAD * 4 + inline + names + len(record.fields[1]) + len(record.metadata[1]) + known

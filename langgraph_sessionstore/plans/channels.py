@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from ..serde.messages import cast, fingerprint, is_message, mold
+from ..serde.messages import cast, fingerprint, is_as_read, is_message, mold
 from ..serde.serializer import SessionSerializer
 from .layout import Slice, Tail
 from .likeness import Content, Element, Known
@@ -115,12 +115,16 @@ def _content(serde: SerializerProtocol, value: Any) -> Content:
     return (fingerprint(value) if is_message(value) else None) or serde.dumps_typed(value)
 
 
-def _made(serde: SerializerProtocol, value: Any, content: Content) -> tuple[Element, bool]:
-    """A new element, and whether it has the same content when it is read."""
-    if not isinstance(content, bytes):
-        return Element(content), True
-    element = Element(serde.dumps_typed(value))
-    return element, isinstance(serde, SessionSerializer) and fingerprint(_decode(serde, element)) == content
+def _new(serde: SerializerProtocol, value: Any, content: Content) -> Element:
+    return Element(serde.dumps_typed(value) if isinstance(content, bytes) else content)
+
+
+def _as_read(serde: SerializerProtocol, values: Sequence[Any], contents: Sequence[Content]) -> bool:
+    """Whether all of these have the same contents when they are read."""
+    own = isinstance(serde, SessionSerializer)
+    return all(
+        own and is_as_read(value) for value, content in zip(values, contents, strict=True) if type(content) is bytes
+    )
 
 
 def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft | None:
@@ -134,9 +138,8 @@ def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft |
     if not isinstance(serde, SessionSerializer) and not all(map(is_message, rest)):
         return None
     contents = [_content(serde, value) for value in rest]
-    made = [_made(serde, *each) for each in zip(rest, contents, strict=True)]
-    items = [element for element, _ in made]
-    known = base.known.grown(items, contents, all(same for _, same in made))
+    items = [_new(serde, *each) for each in zip(rest, contents, strict=True)]
+    known = base.known.grown(items, contents, _as_read(serde, rest, contents))
     return Draft("list", None, (*parts, items), base.value.tail, known)
 
 
@@ -149,29 +152,25 @@ def _compared(
     base: _Base | None,
 ) -> Draft:
     """Keep what the base has, add the rest."""
-    kept: list[int | None] = [None] * len(values)
+    places: list[int | None] = [None] * len(values)
     pieces: Sequence[Slice | list[int]] = [list(range(len(values)))]
     if base is not None and base.value.kind == kind:
         found = _places(contents, base.known.contents())
         cut = _pieces(found, base.value.parts)
-        if _sound(cut):
-            kept, pieces = found, cut
-        else:
-            base = None
+        base, places, pieces = (base, found, cut) if _sound(cut) else (None, places, pieces)
     else:
         base = None
-    as_read = base is None or base.known.as_read
-    items: list[Element] = []
-    for at, value, content in zip(kept, values, contents, strict=True):
-        if at is not None and base is not None:
+    items, kept = [], []
+    for at, value, content in zip(places, values, contents, strict=True):
+        if base is None or at is None:
+            items.append(_new(serde, value, content))
+            kept.append(content)
+        else:  # the very objects, so that many versions take no more room than one
             items.append(base.known.items[at])
-        else:
-            element, same = _made(serde, value, content)
-            items.append(element)
-            as_read = as_read and same
-    known = Known(kind, items, contents, as_read)
-    placed = tuple(piece if isinstance(piece, Slice) else [items[n] for n in piece] for piece in pieces)
-    return Draft(kind, typed, placed, base.value.tail if base else None, known)
+            kept.append(base.known.contents()[at])
+    as_read = (base is None or base.known.as_read) and _as_read(serde, values, contents)
+    placed = tuple(piece if isinstance(piece, Slice) else [items[number] for number in piece] for piece in pieces)
+    return Draft(kind, typed, placed, base.value.tail if base else None, Known(kind, items, kept, as_read))
 
 
 def _places(contents: list[Content], old: list[Content]) -> list[int | None]:
@@ -254,12 +253,8 @@ def _elements(value: Value, found: Found) -> list[Element]:
 
 def _decoded(serde: SerializerProtocol, element: Element) -> Any:
     """The value of an element. A message is remembered, and a copy of it handed out."""
-    value = _decode(serde, element)
-    return cast(element.mold) if is_message(value) and element.mold else value
-
-
-def _decode(serde: SerializerProtocol, element: Element) -> Any:
     value = serde.loads_typed(element.typed)
-    if is_message(value):
-        element.mold, element.reader = mold(value), serde
-    return value
+    if not is_message(value):
+        return value
+    element.mold, element.reader = mold(value), serde
+    return cast(element.mold)

@@ -37,7 +37,7 @@ class Element:
 class Known:
     """The items of a value, in order."""
 
-    __slots__ = ("_contents", "_kind", "as_read", "items", "size")
+    __slots__ = ("_contents", "_kind", "as_read", "items")
 
     def __init__(
         self, kind: Kind, items: Sequence[Element], contents: list[Content] | None = None, as_read: bool = True
@@ -45,16 +45,9 @@ class Known:
         self._kind = kind
         self.items = items
         self._contents = contents
-        """None: not made yet."""
+        """None: not made yet; the items have been decoded."""
         self.as_read = as_read
         """Whether what is read has the same contents as what was given to be stored."""
-        own = [item.typed[1] for item in items if item.mold] if contents is None else contents
-        self.size = 16 * len(items) + sum([len(content) for content in own if type(content) is bytes])
-        """Bytes that this takes, or may take, beside the elements."""
-
-    def smaller(self) -> Known:
-        """The same without contents that can be made again."""
-        return Known(self._kind, self.items) if self.as_read and self._contents is not None else self
 
     def contents(self) -> list[Content]:
         """The content of each item."""
@@ -76,6 +69,11 @@ class Known:
             if len(block) < end - at or fingerprints(values[at:end]) != b"".join(block):
                 return False
         return True
+
+    @property
+    def size(self) -> int:
+        """Bytes that this takes; elements, and contents that versions share, are not among them."""
+        return 16 * len(self.items)
 
     def grown(self, items: Sequence[Element], contents: list[Content], as_read: bool) -> Known:
         """With these items behind those that are known."""

@@ -48,6 +48,8 @@ class _Form(NamedTuple):
     containers: tuple[tuple[str, type], ...]
     required: frozenset[str]
     known: frozenset[str]
+    names: tuple[str, ...]
+    """Of all fields, in their order."""
 
 
 def _form(number: int, cls: type[lc.BaseMessage]) -> _Form:
@@ -63,6 +65,7 @@ def _form(number: int, cls: type[lc.BaseMessage]) -> _Form:
         tuple((name, type(default)) for name, default in defaults.items() if type(default) in (dict, list)),
         frozenset(fields) - defaults.keys(),
         frozenset(fields),
+        tuple(fields),
     )
 
 
@@ -212,6 +215,11 @@ def fingerprints(messages: Sequence[Any]) -> bytes | None:
         return None
     size = 4 * len(numbers)
     return packed[1 if size < 16 else 3 if size < 1 << 16 else 5 :]  # without the head, which says how many follow
+
+
+def is_as_read(obj: Any) -> bool:
+    """Whether a message that has a fingerprint has the same when it was stored and read."""
+    return obj.__pydantic_private__ is None and tuple(obj.__dict__) == _FORMS[type(obj)].names
 
 
 def _copy(value: Any) -> Any:

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from serde.same import assert_same, serializer, trip
 from support import serde_types as types
 
-from langgraph_sessionstore.serde.messages import CLASSES, clone, fingerprint, is_message
+from langgraph_sessionstore.serde.messages import CLASSES, clone, fingerprint, is_as_read, is_message
 
 CALL: Any = {"name": "f", "args": {"a": [1, {"b": None}]}, "id": "c1", "type": "tool_call"}
 USAGE: Any = {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "input_token_details": {"audio": 1}}
@@ -148,3 +148,15 @@ def test_fields_that_the_class_of_today_does_not_have() -> None:
         )
     )
     assert back == lc.HumanMessage("x", gone=1)
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_what_is_said_of_reading_is_so(message: Any) -> None:
+    turned = copy.deepcopy(message)
+    turned.__dict__.update({name: turned.__dict__.pop(name) for name in reversed([*turned.__dict__])})
+    for each in (message, turned):
+        before = fingerprint(each)
+        back = serializer.loads_typed(serializer.dumps_typed(each))
+        assert not is_as_read(each) or before is None or fingerprint(back) == before
+    assert not is_as_read(turned)
+    assert is_as_read(message) == ([*message.__dict__] == [*type(message).model_fields])
