@@ -105,12 +105,13 @@ def _text(value: str) -> bytes:
 
 
 def _segment(part: bytes) -> Segment:
+    if part[:1] == b"$" and b"\x00" not in part:
+        try:
+            raw = _ESCAPED.sub(lambda found: _UNESCAPES[found[0]], part[1:]) if b"\x02" in part else part[1:]
+            return raw.decode("utf-8", "surrogatepass")
+        except (KeyError, UnicodeDecodeError):
+            pass
     number = _NUMBER.fullmatch(part)
     if number and number[1][0] == 96 + len(number[2]):
         return int(number[2], 16)
-    if part[:1] == b"$" and b"\x00" not in part:
-        try:
-            return _ESCAPED.sub(lambda found: _UNESCAPES[found[0]], part[1:]).decode("utf-8", "surrogatepass")
-        except (KeyError, UnicodeDecodeError):
-            pass
     raise CorruptData(f"not a segment of a key: {part[:80]!r}")
