@@ -10,14 +10,17 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.absent import Absent
 from benchmarks.figures import Figures
 from benchmarks.machine import described
+from benchmarks.plots import draw
 from benchmarks.race import Race
+from benchmarks.readme import README, rewritten
 from benchmarks.report import table, table_of_targets
 from benchmarks.stage import Stage
 from benchmarks.workloads import WORKLOADS
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -51,16 +54,30 @@ def main() -> int:
             ]
         )
         return 0
-    complete = not (asked.quick or asked.workload)
+    folder = folder_of(asked)
+    if asked.readme and folder != RESULTS:
+        parser.error(f"the README shows what is in {RESULTS}: all workloads in full, or --from with --out")
     figures = Figures.load(asked.file) if asked.file else measured(asked.workload or list(WORKLOADS), asked.quick)
     say("", *[table(figures, name) + "\n" for name in figures.workloads], table_of_targets(figures))
-    folder = asked.out or (RESULTS if complete and not asked.file else None)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         figures.save(folder / "results.json")
+        try:
+            draw(figures, folder)
+        except Absent as reason:
+            say(f"no pictures: {reason}")
+    if asked.readme:
+        README.write_text(rewritten(README.read_text(), figures))
     for note in figures.failures:
         say(f"FAILED: {note.workload}: {note.contender}: {note.text}")
     return int(bool(figures.failures))
+
+
+def folder_of(asked: argparse.Namespace) -> Path | None:
+    """Where the results go: where they were asked for, or come from, or belong when they are complete."""
+    complete = RESULTS if not (asked.quick or asked.workload) else None
+    folder: Path | None = asked.out or (asked.file.parent if asked.file else complete)
+    return folder.resolve() if folder else None
 
 
 def measured(names: list[str], quick: bool) -> Figures:

@@ -6,6 +6,7 @@ Rule: every table, plot and target is made from these alone, so all of them can 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ class Note:
 
     workload: str
     contender: str
-    kind: Literal["absent", "stopped", "failed"]
+    kind: Literal["absent", "stopped", "erred", "failed"]
     text: str
 
 
@@ -78,7 +79,11 @@ class Figures:
 
     def save(self, file: Path) -> None:
         """Write all of it as JSON."""
-        file.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        text = json.dumps(asdict(self), indent=1)
+        text = re.sub(
+            r"\[\n\s+([^][{}]*?)\n\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text
+        )  # a line a list
+        file.write_text(text + "\n")
 
     @classmethod
     def load(cls, file: Path) -> Figures:

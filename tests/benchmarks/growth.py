@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from benchmarks.contender import Contender
@@ -16,7 +17,8 @@ from benchmarks.race import Race, settle, timed
 from benchmarks.savers import SAVERS, Nothing
 from benchmarks.workload import Workload
 from langchain_core.messages import HumanMessage
-from support.turns import agent, text
+from support.savers import config
+from support.turns import MESSAGES, agent, run_turns, text
 
 TURNS = (10, 25, 50, 100, 200, 300, 500, 700, 1000)
 QUICK = (5, 10, 25)
@@ -24,78 +26,88 @@ WINDOW = 11
 RESTARTS = 5
 BUDGET = 60.0
 STORED = 2**30
-THREAD: Any = {"configurable": {"thread_id": "conversation"}}
-UNKEPT: Any = {"configurable": {"thread_id": "of nobody"}}
+THREAD = config("conversation")
 
 
 class Talk:
     """The conversation of one contender."""
 
-    def __init__(self, contender: Contender, saver: Any) -> None:
-        self.contender = contender
+    def __init__(self, saver: Any) -> None:
+        self.graph = agent(saver)
         self.last: deque[float] = deque(maxlen=WINDOW)
         self.spent = 0.0
-        self._graph = agent(saver)
+        self.turns = 0
 
-    def turn(self, number: int) -> float:
-        """Take a turn; how long it took."""
-        question = {"messages": [HumanMessage(text("question", number))]}
-        seconds = timed(lambda: self._graph.invoke(question, THREAD, durability="sync"))
-        self.last.append(seconds)
+    def turn(self, graph: Any) -> float:
+        """Take a turn with this graph; how long it took."""
+        self.turns += 1
+        question = {"messages": [HumanMessage(text("question", self.turns))]}
+        seconds, state = timed(partial(graph.invoke, question, THREAD, durability="sync"))
+        self.check(state)
         self.spent += seconds
         return seconds
+
+    def check(self, state: Any) -> None:
+        """All messages have to be there."""
+        assert len(state["messages"]) == MESSAGES * self.turns, f"{len(state['messages'])} after {self.turns} turns"
 
 
 def run(race: Race[Contender]) -> None:
     """All of it."""
     points = race.stage.size(TURNS, QUICK)
     with ExitStack() as stack:
-        talks = {}
+        talks: dict[Contender, Talk] = {}
         for contender in list(race.there):
             with race.trying(contender):
-                talks[contender] = Talk(contender, stack.enter_context(contender.open()))
+                saver = stack.enter_context(contender.open())
+                run_turns(saver, "to warm up", 3)
+                saver.delete_thread("to warm up")
+                talks[contender] = Talk(saver)
         settle()
         for number in range(1, points[-1] + 1):
             for contender in race.rotated(number):
                 with race.trying(contender):
-                    talks[contender].turn(number)
+                    talk = talks[contender]
+                    talk.last.append(talk.turn(talk.graph))
                     if number in points:
-                        reached(race, talks[contender], number, points)
+                        reached(race, contender, talk, number)
             if number in points:
                 race.say(f"turn {number} of {points[-1]}")
-            if number == cold_after(points):
-                restart(race, number)
+            if number == may_stop(race):
+                restart(race, talks, number)
                 settle()
 
 
-def cold_after(points: tuple[int, ...]) -> int:
-    """The turn after which workers are restarted."""
-    return 300 if 300 in points else points[-2]
+def may_stop(race: Race[Contender]) -> int:
+    """The turn that everybody reaches, and after which workers are restarted."""
+    return race.stage.size(300, 10)
 
 
-def reached(race: Race[Contender], talk: Talk, number: int, points: tuple[int, ...]) -> None:
-    """Note the figures of this turn, and whether that was enough."""
-    contender = talk.contender
+def reached(race: Race[Contender], contender: Contender, talk: Talk, number: int) -> None:
+    """Note the figures at this turn; whoever has had enough stops."""
     for seconds in talk.last:
         race.record(contender, f"turn {number}", seconds)
     size = contender.size()
-    if contender.name != Nothing.name:
+    if not isinstance(contender, Nothing):
         race.record(contender, f"storage {number}", size, "B")
-    if number >= cold_after(points) and number < points[-1] and (talk.spent > BUDGET or size > STORED):
+    if number > may_stop(race) and (talk.spent > BUDGET or size > STORED):
         race.note(contender.name, "stopped", f"after {number} turns: {talk.spent:.0f} s, {size / 2**20:.0f} MiB")
         race.there.remove(contender)
 
 
-def restart(race: Race[Contender], number: int) -> None:
+def restart(race: Race[Contender], talks: dict[Contender, Talk], number: int) -> None:
     """New workers go on after this turn."""
     for contender in race.rounds(race.stage.size(RESTARTS, 2), "new workers", warm=False):
         with race.trying(contender):
+            talk = talks[contender]
             with contender.open() as saver:
-                saver.get_tuple(UNKEPT)  # it is connected
-                race.record(contender, f"cold read {number}", timed(saver.get_tuple, THREAD))
+                saver.get_tuple(config("of nobody"))  # it is connected
+                seconds, found = timed(saver.get_tuple, THREAD)
+                talk.check(found.checkpoint["channel_values"])
+                race.record(contender, f"cold read {number}", seconds)
             with contender.open() as saver:
-                saver.get_tuple(UNKEPT)
-                race.record(contender, f"cold turn {number}", Talk(contender, saver).turn(number))
+                saver.get_tuple(config("of nobody"))
+                race.record(contender, f"cold turn {number}", talk.turn(agent(saver)))
 
 
 WORKLOAD = Workload("growth", "one conversation of a tool agent, to 1,000 turns", SAVERS, run)

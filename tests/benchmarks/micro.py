@@ -12,11 +12,11 @@ from benchmarks.calls import CALLS, adrive, drive, series
 from benchmarks.contender import Contender
 from benchmarks.race import Race, settle
 from benchmarks.raw_client import RawClient
-from benchmarks.savers import SAVERS, Nothing
+from benchmarks.savers import KEEPERS
 from benchmarks.workload import Workload
 
 BUDGET = 12.0
-CONTENDERS = (*[each for each in SAVERS if each is not Nothing], RawClient)
+CONTENDERS = (*KEEPERS, RawClient)
 
 
 def run(race: Race[Contender]) -> None:

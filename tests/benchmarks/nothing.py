@@ -40,6 +40,9 @@ class NothingSaver(BaseCheckpointSaver[int]):
     ) -> None:
         pass
 
+    def delete_thread(self, thread_id: str) -> None:
+        self._last.pop(thread_id, None)
+
     async def aget_tuple(self, config: RunnableConfig) -> Found | None:
         return self.get_tuple(config)
 

@@ -17,6 +17,7 @@ from benchmarks.contender import Contender
 from benchmarks.figures import Figures, Note, Unit
 from benchmarks.stage import Stage
 
+T = TypeVar("T")
 C = TypeVar("C", bound=Contender)
 
 
@@ -96,11 +97,11 @@ class Race(Generic[C]):
         self.note(name, "failed", f"{type(error).__name__}: {error}"[:300])
 
 
-def timed(act: Callable[..., object], *args: object) -> float:
-    """How many seconds it takes."""
+def timed(act: Callable[..., T], *args: object) -> tuple[float, T]:
+    """How many seconds it takes, and what it returns."""
     begun = time.perf_counter()
-    act(*args)
-    return time.perf_counter() - begun
+    result = act(*args)
+    return time.perf_counter() - begun, result
 
 
 def settle() -> None:

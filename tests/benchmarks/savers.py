@@ -73,13 +73,13 @@ class OurRedis(Contender):
         return of_keys(self.server)
 
 
-class Nothing(Contender):
-    """Keeps the last checkpoint as the object that it is: what the graph itself costs."""
+class Memory(Contender):
+    """LangGraph's own."""
 
-    name, beside = "nothing", "our memory"
+    name, beside = "InMemorySaver", "our memory"
 
     def __init__(self, stage: Stage) -> None:
-        self._saver: Any = NothingSaver()
+        self._saver: Any = InMemorySaver()
 
     def open(self) -> AbstractContextManager[Any]:
         return contextlib.nullcontext(self._saver)
@@ -88,19 +88,19 @@ class Nothing(Contender):
         return contextlib.nullcontext(self._saver)
 
     def size(self) -> int:
-        return 0
+        return of_values([self._saver.storage, self._saver.writes, self._saver.blobs])
 
 
-class Memory(Nothing):
-    """LangGraph's own."""
+class Nothing(Memory):
+    """Keeps the last checkpoint as the object that it is: what the graph itself costs."""
 
-    name, beside = "InMemorySaver", "our memory"
+    name = "nothing"
 
     def __init__(self, stage: Stage) -> None:
-        self._saver = InMemorySaver()
+        self._saver = NothingSaver()
 
     def size(self) -> int:
-        return of_values([self._saver.storage, self._saver.writes, self._saver.blobs])
+        return 0
 
 
 class Sqlite(Contender):
@@ -200,7 +200,8 @@ class Valkey(Contender):
         return saver
 
     def aopen(self) -> AbstractAsyncContextManager[Any]:
-        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url)
+        # By default it has ten connections, and raises when an eleventh is wanted.
+        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url, pool_size=50)
         return saver
 
     def size(self) -> int:
@@ -212,6 +213,9 @@ SAVERS: tuple[type[Contender], ...] = (
     *(OurFile, Sqlite),
     *(OurRedis, Valkey, RedisWithModules, Postgres),
 )
+
+KEEPERS = tuple(kind for kind in SAVERS if kind is not Nothing)
+"""Those that keep what they are given."""
 
 
 def of_files(folder: Path) -> int:

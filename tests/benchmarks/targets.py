@@ -90,28 +90,28 @@ TARGETS = (
     Target(
         "history of 500 checkpoints: memory / InMemorySaver",
         0.25,
-        {name: ratio("listing", name, MEMORY, "InMemorySaver") for name in ("get_state_history", "list(limit=10)")},
+        {name: ratio("listing", name, MEMORY, "InMemorySaver") for name in ("history of 500", "list 10 of 500")},
     ),
     Target(
         "50 conversations at once: errors",
         0,
-        {name: amount("crowd", "errors", name) for name in (MEMORY, FILE, REDIS)},
+        {name: amount("crowd", "errors of 50", name) for name in (MEMORY, FILE, REDIS)},
     ),
     Target(
         "50 conversations at once: Redis / AsyncRedisSaver",
         3,
-        {"turns a second": ratio("crowd", "turns", REDIS, "RedisSaver")},
+        {"turns a second": ratio("crowd", "turns of 50", REDIS, "RedisSaver")},
         least=True,
     ),
     Target(
         "50 conversations at once: Redis / AsyncPostgresSaver",
         1.5,
-        {"turns a second": ratio("crowd", "turns", REDIS, "PostgresSaver")},
+        {"turns a second": ratio("crowd", "turns of 50", REDIS, "PostgresSaver")},
         least=True,
     ),
     Target(
         "fork with 1,000 checkpoints: Redis / bare COPY",
         1.5,
-        {"fork": ratio("lifecycle", "fork 1,000", REDIS, "bare COPY")},
+        {"fork": ratio("fork", "fork 1,000", REDIS, "bare COPY")},
     ),
 )
