@@ -17,6 +17,8 @@ from benchmarks.contender import OURS
 
 Unit = Literal["s", "B", "/s", ""]
 DIGITS = 4
+SAMPLES = re.compile(r"\[\n\s+([-+.,\de\s]+?)\n\s+\]")
+"""A list of numbers, which is to stand on one line."""
 
 
 @dataclass
@@ -80,10 +82,7 @@ class Figures:
     def save(self, file: Path) -> None:
         """Write all of it as JSON."""
         text = json.dumps(asdict(self), indent=1)
-        text = re.sub(
-            r"\[\n\s+([^][{}]*?)\n\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text
-        )  # a line a list
-        file.write_text(text + "\n")
+        file.write_text(SAMPLES.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n")
 
     @classmethod
     def load(cls, file: Path) -> Figures:

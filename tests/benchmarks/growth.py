@@ -54,7 +54,7 @@ class Talk:
 
 def run(race: Race[Contender]) -> None:
     """All of it."""
-    points = race.stage.size(TURNS, QUICK)
+    points, everybody = race.stage.size((TURNS, 300), (QUICK, 10))  # the turn that everybody has to reach
     with ExitStack() as stack:
         talks: dict[Contender, Talk] = {}
         for contender in list(race.there):
@@ -73,26 +73,21 @@ def run(race: Race[Contender]) -> None:
                         reached(race, contender, talk, number)
             if number in points:
                 race.say(f"turn {number} of {points[-1]}")
-            if number == may_stop(race):
+            if number == everybody:
                 restart(race, talks, number)
                 settle()
-
-
-def may_stop(race: Race[Contender]) -> int:
-    """The turn that everybody reaches, and after which workers are restarted."""
-    return race.stage.size(300, 10)
+            if everybody <= number < points[-1] and number in points:
+                stop(race, talks, number)
+        above_nothing(race, points)
 
 
 def reached(race: Race[Contender], contender: Contender, talk: Talk, number: int) -> None:
-    """Note the figures at this turn; whoever has had enough stops."""
+    """Note the figures at this turn."""
     for seconds in talk.last:
         race.record(contender, f"turn {number}", seconds)
     size = contender.size()
     if not isinstance(contender, Nothing):
         race.record(contender, f"storage {number}", size, "B")
-    if number > may_stop(race) and (talk.spent > BUDGET or size > STORED):
-        race.note(contender.name, "stopped", f"after {number} turns: {talk.spent:.0f} s, {size / 2**20:.0f} MiB")
-        race.there.remove(contender)
 
 
 def restart(race: Race[Contender], talks: dict[Contender, Talk], number: int) -> None:
@@ -108,6 +103,25 @@ def restart(race: Race[Contender], talks: dict[Contender, Talk], number: int) ->
             with contender.open() as saver:
                 saver.get_tuple(config("of nobody"))
                 race.record(contender, f"cold turn {number}", talk.turn(agent(saver)))
+
+
+def stop(race: Race[Contender], talks: dict[Contender, Talk], number: int) -> None:
+    """Whoever has had enough goes no further."""
+    for contender in list(race.there):
+        spent, size = talks[contender].spent, contender.size()
+        if spent > BUDGET or size > STORED:
+            race.note(contender.name, "stopped", f"after {number} turns: {spent:.0f} s, {size / 2**20:,.0f} MiB")
+            race.there.remove(contender)
+
+
+def above_nothing(race: Race[Contender], points: tuple[int, ...]) -> None:
+    """What each adds to what the graph itself costs."""
+    for number in points:
+        graph = race.figures.median(race.workload, f"turn {number}", Nothing.name)
+        for name in list(race.figures.beside):
+            turn = race.figures.median(race.workload, f"turn {number}", name)
+            if graph is not None and turn is not None and name != Nothing.name:
+                race.figures.record(race.workload, f"added {number}", name, turn - graph)
 
 
 WORKLOAD = Workload("growth", "one conversation of a tool agent, to 1,000 turns", SAVERS, run)

@@ -24,6 +24,7 @@ PICTURES = {
 def draw(figures: Figures, folder: Path) -> None:
     """Both pictures, where there is something to draw; `Absent` without matplotlib."""
     canvas = needed("matplotlib.figure", "matplotlib")
+    ticker = needed("matplotlib.ticker", "matplotlib")
     for file, (measure, scale, title) in PICTURES.items():
         lines = list(curves(figures, measure))
         if not lines:
@@ -39,6 +40,7 @@ def draw(figures: Figures, folder: Path) -> None:
         ticks = sorted({turn for _, turns, _ in lines for turn in turns})
         axes.set_xticks(ticks, [f"{turn:,}" for turn in ticks])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
         picture.legend(loc="outside right upper", frameon=False)

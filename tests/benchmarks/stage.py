@@ -34,7 +34,7 @@ class Stage:
         self.versions: dict[str, str] = {}
         """Of the servers that were started."""
         self._stack = ExitStack()
-        self._servers: dict[str, ServerProcess | Absent] = {}
+        self._servers: dict[tuple[str, str], ServerProcess | Absent] = {}
         self._databases = 0
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class Stage:
 
     def redis(self, whose: str) -> RedisServer:
         """A plain Redis, for one contender alone; emptied."""
-        return self._emptied(self._started(f"Redis for {whose}", lambda: RedisServer(find_binary("7"))))
+        return self._emptied(self._started("Redis", lambda: RedisServer(find_binary("7")), whose))
 
     def redis_with_modules(self) -> RedisServer:
         """A Redis with RediSearch and RedisJSON; emptied."""
@@ -83,17 +83,17 @@ class Stage:
         server.ask("FLUSHALL")
         return server
 
-    def _started(self, name: str, make: Callable[[], P]) -> P:
-        if name not in self._servers:
+    def _started(self, kind: str, make: Callable[[], P], whose: str = "") -> P:
+        if (kind, whose) not in self._servers:
             try:
                 server = self._stack.enter_context(make())
-                self.versions[name] = server.binary.version
-                self._servers[name] = server
+                self.versions[kind] = server.binary.version
+                self._servers[kind, whose] = server
             except (RedisNotFound, ServerStartError) as error:
-                self._servers[name] = Absent(f"no {name}: {error}")
+                self._servers[kind, whose] = Absent(f"no {kind}: {error}")
             except Absent as error:
-                self._servers[name] = error
-        found = self._servers[name]
+                self._servers[kind, whose] = error
+        found = self._servers[kind, whose]
         if isinstance(found, Absent):
             raise found
         return found  # type: ignore[return-value]  # the name says which kind it is
