@@ -58,10 +58,11 @@ def main() -> int:
     if asked.readme and folder != RESULTS:
         parser.error(f"the README shows what is in {RESULTS}: all workloads in full, or --from with --out")
     figures = Figures.load(asked.file) if asked.file else measured(asked.workload or list(WORKLOADS), asked.quick)
-    say("", *[table(figures, name) + "\n" for name in figures.workloads], table_of_targets(figures))
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         figures.save(folder / "results.json")
+    say("", *[table(figures, name) + "\n" for name in figures.workloads], table_of_targets(figures))
+    if folder is not None:
         try:
             draw(figures, folder)
         except Absent as reason:

@@ -115,7 +115,7 @@ def stop(race: Race[Contender], talks: dict[Contender, Talk], number: int) -> No
 
 
 def above_nothing(race: Race[Contender], points: tuple[int, ...]) -> None:
-    """What each adds to what the graph itself costs."""
+    """What each adds to what the graph itself costs; where that is little, it is noise, and may be negative."""
     for number in points:
         graph = race.figures.median(race.workload, f"turn {number}", Nothing.name)
         for name in list(race.figures.beside):

@@ -21,13 +21,13 @@ DIVISORS = {" us": 1e-6, " ms": 1e-3, " KiB": 2**10, " MiB": 2**20, " GiB": 2**3
 
 def amount(value: float, unit: Unit) -> str:
     """With three digits and a fitting unit."""
-    name = next(name for least, name in SCALES[unit] if value >= least)
+    name = next(name for least, name in SCALES[unit] if abs(value) >= least)
     return f"{digits(value / DIVISORS.get(name, 1))}{name}"
 
 
 def digits(value: float) -> str:
     """Three of them, and never an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def table(figures: Figures, workload: str) -> str:
