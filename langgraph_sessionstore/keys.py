@@ -114,14 +114,13 @@ def _text(value: str) -> bytes:
 
 
 def _segment(part: bytes) -> Segment:
-    if part[:1] == b"$":
-        if b"\x02" not in part and part.isascii() and b"\x00" not in part:
-            return part[1:].decode()
-        if b"\x00" not in part:
-            try:
-                return _ESCAPED.sub(lambda found: _UNESCAPES[found[0]], part[1:]).decode("utf-8", "surrogatepass")
-            except (KeyError, UnicodeDecodeError):
-                pass
-    elif (number := _NUMBER.fullmatch(part)) and number[1][0] == 96 + len(number[2]):
+    if part[:1] == b"$" and b"\x00" not in part:
+        try:
+            raw = _ESCAPED.sub(lambda found: _UNESCAPES[found[0]], part[1:]) if b"\x02" in part else part[1:]
+            return raw.decode("utf-8", "surrogatepass")
+        except (KeyError, UnicodeDecodeError):
+            pass
+    number = _NUMBER.fullmatch(part)
+    if number and number[1][0] == 96 + len(number[2]):
         return int(number[2], 16)
     raise CorruptData(f"not a segment of a key: {part[:80]!r}")

@@ -164,10 +164,11 @@ class ManySessions(OnBackend):
 
     def _delete_page(self, filter: Mapping[str, Any], before: int | None, cursor: bytes) -> Plan[tuple[int, bytes]]:
         tools = self._common.checkpointer.tools()
-        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now())
+        watch = before is not None
+        page = yield from sessions.page(tools, "updated", False, cursor, PAGE, filter, now(), watch=watch)
         old = [before is None or active <= before for active in page.actives]
         chosen = [each for each, goes in zip(page.found, old, strict=True) if goes]
-        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays, before is not None)
+        deleted = yield from sessions.delete_many(self._common.chance, chosen, self._common.stays)
         return deleted, page.cursor if all(old) else b""  # those behind were used later still
 
 

@@ -125,10 +125,10 @@ class Place(NamedTuple):
         """The items on a page, at this moment in milliseconds: where each lies, and how to read it."""
         values, times, ends = page
         created, over = dict(times), dict(ends)
+        size, first, end = len(self.own(VALUE)), self.own(CREATED), self.own(END)
         for row, value in values:
-            where = self.at(row)
-            first, end = self.rows((CREATED, END), where)
-            yield where, self.reader(serde, where, (value, created.get(first), over.get(end)), now)
+            where, rest = self.at(row), row[size:]
+            yield where, self.reader(serde, where, (value, created.get(first + rest), over.get(end + rest)), now)
 
     def reader(self, serde: SerializerProtocol, where: Where, rows: Sequence[bytes | None], now: int) -> Reader | None:
         """How to read an item from its rows (value, creation, end); None when there is none at this moment."""

@@ -107,7 +107,7 @@ class Found(NamedTuple):
     incarnation: bytes
     born: Born
     unchanged: list[Op]
-    """The guards: nobody has used it since."""
+    """The guards: it has these details still; and, when it was watched, nobody has used it since."""
     life: bytes | None
     """The row that says how long it lives."""
 
@@ -121,15 +121,15 @@ _KNOWN = 3
 def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
     """What is known about a session; None: there is none."""
     partition = keys.session(session_id)
-    entries, rows = yield Calls([Call(REGISTRY, Batch(Page("name", partition, limit=1))), _look(partition)])
+    entries, rows = yield Calls([Call(REGISTRY, Batch(Page("name", partition, limit=1))), _look(partition, _KNOWN)])
     assert not isinstance(entries, Conflict)
     page: Entries = entries[0]
     entry = next((each for each in page.rows if each.name == partition), None)
     return _found(tools, session_id, entry, rows)
 
 
-def _look(partition: bytes) -> Call:
-    return Call(partition, Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED)))
+def _look(partition: bytes, watched: int | None) -> Call:
+    return Call(partition, Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED[:watched])))
 
 
 def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Found | None:
@@ -153,7 +153,7 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
         details.system,
     )
     unchanged: list[Op] = [
-        Expect(key, False if row is None else etag(row)) for key, row in zip(_WATCHED, watched, strict=True)
+        Expect(key, False if row is None else etag(row)) for key, row in zip(_WATCHED, watched, strict=False)
     ]
     return Found(info, incarnation, born, unchanged, life_row)
 
@@ -170,14 +170,25 @@ class Listed(NamedTuple):
 
 
 def page(
-    tools: Tools, by: Orders, descending: bool, after: bytes, limit: int, wanted: Mapping[str, Any], now: int
+    tools: Tools,
+    by: Orders,
+    descending: bool,
+    after: bytes,
+    limit: int,
+    wanted: Mapping[str, Any],
+    now: int,
+    *,
+    watch: bool = False,
 ) -> Plan[Listed]:
-    """A page of sessions whose metadata is as wanted; with that, it may be short and yet not the last."""
+    """A page of sessions whose metadata is as wanted; with that, it may be short and yet not the last.
+
+    With `watch`, what was found can tell later whether somebody has used them since.
+    """
     (found,) = yield from must(REGISTRY, Page(_ORDERS[by], after=after, limit=limit, reverse=descending))
     entries: Entries = found
     if not entries.rows:
         return Listed([], [], [], entries.cursor)
-    looked = yield from _look_at([entry.name for entry in entries.rows])
+    looked = yield from _look_at([_look(entry.name, None if watch else _KNOWN) for entry in entries.rows])
     fitting, actives, places = [], [], []
     gone, foreign = [], []
     for place, (entry, rows) in enumerate(zip(entries.rows, looked, strict=True)):
@@ -205,12 +216,12 @@ def page(
     return Listed(fitting, actives, places, entries.cursor)
 
 
-def _look_at(names: Sequence[bytes]) -> Plan[Sequence[Any]]:
+def _look_at(looks: Sequence[Call]) -> Plan[Sequence[Any]]:
     """What there is to see of each of these sessions; `ForeignStorage` in the place of one that is none."""
     try:
-        return (yield Calls([_look(name) for name in names]))
+        return (yield Calls(looks))
     except SessionStoreError as exc:
-        found = exc.answers if exc.answers and len(names) > 1 else [exc]
+        found = exc.answers if exc.answers and len(looks) > 1 else [exc]
         for each in found:
             if isinstance(each, SessionStoreError) and not isinstance(each, ForeignStorage):
                 raise each from exc
@@ -253,14 +264,12 @@ def delete(chance: Chance, session_id: str, stays: int, incarnation: bytes | Non
     return not isinstance(outcome, Conflict)
 
 
-def delete_many(chance: Chance, chosen: Sequence[Found], stays: int, unused: bool) -> Plan[int]:
-    """End sessions that still have the details they were found with, and are `unused` since; in one trip; how many."""
+def delete_many(chance: Chance, chosen: Sequence[Found], stays: int) -> Plan[int]:
+    """End sessions that are `unchanged` since they were found, in one trip; how many."""
     ends = []
     for found in chosen:
         grave: list[Op] = [Put(keys.TOMBSTONE, chance.new_id()), Expire(ttl=stays)] if stays else []
-        ends.append(
-            Call(keys.session(found.info.id), Batch(*found.unchanged[: None if unused else _KNOWN], Drop(), *grave))
-        )
+        ends.append(Call(keys.session(found.info.id), Batch(*found.unchanged, Drop(), *grave)))
     outcomes = (yield Calls(ends)) if ends else []
     gone = [each.partition for each, outcome in zip(ends, outcomes, strict=True) if not isinstance(outcome, Conflict)]
     yield from afterwards(unlist(gone))

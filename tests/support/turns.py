@@ -11,6 +11,8 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 SIZE = 400
+MESSAGES, CHECKPOINTS = 4, 5
+"""Of each turn."""
 
 
 class State(TypedDict):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import redis.asyncio.sentinel
 import redis.sentinel
+from redis.asyncio.connection import Connection as AsyncConnection
 from redis.connection import Connection
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
@@ -22,21 +25,62 @@ if sys.version_info >= (3, 11):
 else:
     from async_timeout import timeout as async_timeout  # which redis-py brings along
 
+AT_ONCE = 1 << 16  # bytes: less than asyncio's transports take without waiting, when nothing is in their way
 
-async def send(connection: Any, packed: Any) -> None:
-    """Send, in the time that the connection allows.
+
+async def send(connection: Any, packed: list[bytes]) -> None:
+    """Send, in the time that the connection allows."""
+    with _untimed(connection) as seconds:
+        try:
+            if len(packed[0]) < AT_ONCE:
+                await connection.send_packed_command(packed)
+                return
+            async with async_timeout(seconds):
+                await connection.send_packed_command(packed)
+        except asyncio.TimeoutError as exc:
+            raise RedisTimeout("the request could not be sent in time") from exc
+
+
+async def aread_all(connection: Any, count: int) -> Arrival:
+    """The async form of `read_all`. Each reply has the time that the connection allows, and up to a tenth more.
+
+    To begin and end a time for each of them would take longer than to read it.
+    """
+    replies: list[Any] = []
+    lost: Exception | None = None
+    read = connection.read_response
+    if isinstance(connection, redis.asyncio.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
+        read = partial(AsyncConnection.read_response, connection)
+    clock = asyncio.get_running_loop().time
+    with _untimed(connection) as seconds:
+        while len(replies) < count and not lost:
+            until = math.inf if seconds is None else clock() + seconds / 10
+            try:
+                async with async_timeout(None if seconds is None else seconds * 1.1):
+                    while len(replies) < count and not lost and clock() < until:
+                        try:
+                            replies.append(await read(disable_decoding=True))
+                        except Exception as exc:
+                            lost = sort(exc, replies)
+            except asyncio.TimeoutError as exc:
+                lost = RedisTimeout("no reply in time")
+                lost.__cause__ = exc
+    return Arrival(replies, lost)
+
+
+@contextmanager
+def _untimed(connection: Any) -> Iterator[float | None]:
+    """The time that a connection allows, while it does not see to it itself.
 
     redis-py would use `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes at the same time as
     the end of what it waits for.
     """
     seconds, connection.socket_timeout = connection.socket_timeout, None
     try:
-        async with async_timeout(seconds):
-            await connection.send_packed_command(packed)
-    except asyncio.TimeoutError as exc:
-        raise RedisTimeout("the request could not be sent in time") from exc
+        yield seconds
     finally:
-        connection.socket_timeout = seconds
+        if connection.socket_timeout is None:
+            connection.socket_timeout = seconds
 
 
 def read_all(connection: Any, count: int) -> Arrival:

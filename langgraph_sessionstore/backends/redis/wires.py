@@ -13,16 +13,12 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-import redis.asyncio.sentinel
-from redis.asyncio.connection import Connection as AsyncConnection
-
 from ...errors import BackendClosed
 from ...forks import Lock, in_child
-from .connections import has_died, is_spoilt, let_go, pack, read_all, send, sentinels, sort
+from .connections import aread_all, has_died, is_spoilt, let_go, pack, read_all, send, sentinels
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips
 
 T = TypeVar("T")
@@ -81,7 +77,9 @@ class SyncWire:
         turns = []
         try:
             # in one order for all threads, so that two of them never wait for each other
-            for at, trip in sorted(enumerate(step.trips), key=lambda item: item[1].address or ("", 0)):
+            order = range(len(step.trips))
+            for at in sorted(order, key=lambda at: step.trips[at].address or ("", 0)) if len(order) > 1 else order:
+                trip = step.trips[at]
                 turn = self._turn(trip.address)
                 turn.get()
                 turns.append(turn)
@@ -115,14 +113,19 @@ class SyncWire:
         return [arrivals[at] for at in range(len(step.trips))]
 
     def _turn(self, address: Address | None) -> SimpleQueue[None]:
+        if (found := self._turns.get(address)) is not None:
+            return found
         with self._lock:
             if address not in self._turns:
-                self._turns[address] = SimpleQueue()
+                turns: SimpleQueue[None] = SimpleQueue()
                 for _ in range(self._most):
-                    self._turns[address].put(None)
+                    turns.put(None)
+                self._turns[address] = turns
             return self._turns[address]
 
     def _pool(self, address: Address | None) -> Any:
+        if (found := self._pools.get(address)) is not None:
+            return found
         with self._lock:
             if address not in self._pools:
                 self._pools[address] = self._make_pool(address)
@@ -245,21 +248,11 @@ class AsyncWire:
             raise
 
     async def _talk(self, connection: Any, trip: Trip) -> Arrival:
-        replies: list[Any] = []
-        lost: Exception | None = None
-        read = connection.read_response
-        if isinstance(connection, redis.asyncio.sentinel.SentinelManagedConnection):  # it would hang up on READONLY
-            read = partial(AsyncConnection.read_response, connection)
         try:
             await send(connection, pack(trip.commands))
-            while len(replies) < len(trip.commands) and not lost:
-                try:
-                    replies.append(await read(disable_decoding=True))
-                except Exception as exc:
-                    lost = sort(exc, replies)
+            arrival = await aread_all(connection, len(trip.commands))
         except Exception as exc:
-            lost = exc
-        arrival = Arrival(replies, lost)
+            arrival = Arrival([], exc)
         if self._closed or is_spoilt(arrival):
             await connection.disconnect(nowait=True)
         return arrival
