@@ -60,13 +60,17 @@ class Known:
 
     def begins(self, values: Sequence[Any]) -> bool:
         """Whether these values are, or begin with, the items, all of which are messages with fingerprints."""
-        size, contents = len(self.items), self.contents()
+        size = len(self.items)
         if len(values) < size:
             return False
+        contents: list[Any] = self.contents()
         for at in range(0, size, _BLOCK):
             end = min(at + _BLOCK, size)
-            block = [content for content in contents[at:end] if type(content) is bytes]
-            if len(block) < end - at or fingerprints(values[at:end]) != b"".join(block):
+            try:
+                block = b"".join(contents[at:end])
+            except TypeError:  # not only fingerprints
+                return False
+            if fingerprints(values[at:end]) != block:
                 return False
         return True
 

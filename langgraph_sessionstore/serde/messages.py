@@ -89,7 +89,6 @@ _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
 _set_private = BaseModel.__dict__["__pydantic_private__"].__set__
 _state_of = attrgetter("__dict__")
 _extra_of = attrgetter("__pydantic_extra__")
-_private_of = attrgetter("__pydantic_private__")
 
 
 def is_message(obj: Any) -> bool:
@@ -196,8 +195,9 @@ def clone(obj: Any) -> Any:
 def fingerprint(obj: Any) -> bytes | None:
     """Bytes that only messages with the same stored value share; None when the message has parts that need care."""
     try:
-        parts = [_NUMBERS[type(obj)], obj.__dict__, obj.__pydantic_extra__, obj.__pydantic_private__]
-        return ormsgpack.packb(parts, option=_EXACT)[1:]  # without the head, as in `fingerprints`
+        parts = [_NUMBERS[type(obj)], obj.__dict__]
+        extra = obj.__pydantic_extra__
+        return ormsgpack.packb([*parts, extra] if extra else parts, option=_EXACT)[1:]  # without the head
     except (KeyError, TypeError):
         return None
 
@@ -206,20 +206,19 @@ def fingerprints(messages: Sequence[Any]) -> bytes | None:
     """The fingerprints of messages, one after the other, made in one go; None when one of them has none."""
     try:
         numbers = list(map(_NUMBERS.__getitem__, map(type, messages)))
-    except KeyError:
+        if any(map(_extra_of, messages)):
+            each = [print_ for message in messages if (print_ := fingerprint(message))]
+            return b"".join(each) if len(each) == len(messages) else None
+        parts = list(chain.from_iterable(zip(numbers, map(_state_of, messages), strict=True)))
+        packed = ormsgpack.packb(parts, option=_EXACT)
+    except (KeyError, TypeError):
         return None
-    parts = zip(numbers, map(_state_of, messages), map(_extra_of, messages), map(_private_of, messages), strict=True)
-    try:
-        packed = ormsgpack.packb(list(chain.from_iterable(parts)), option=_EXACT)
-    except TypeError:
-        return None
-    size = 4 * len(numbers)
-    return packed[1 if size < 16 else 3 if size < 1 << 16 else 5 :]  # without the head, which says how many follow
+    return packed[1 if len(parts) < 16 else 3 if len(parts) < 1 << 16 else 5 :]  # without the head
 
 
 def is_as_read(obj: Any) -> bool:
     """Whether a message that has a fingerprint has the same when it was stored and read."""
-    return obj.__pydantic_private__ is None and tuple(obj.__dict__) == _FORMS[type(obj)].names
+    return tuple(obj.__dict__) == _FORMS[type(obj)].names
 
 
 def _copy(value: Any) -> Any:
