@@ -1,12 +1,13 @@
 """The checkpointers: ours on each backend, and what a user would have in their place.
 
 Rule: each as its documentation shows it. Sizes are what lies in the storage: of keys and values in memory, of
-files with their logs, of keys in Redis (indexes of modules not counted), of tables with their indexes in PostgreSQL.
+files without their logs, of keys in Redis (indexes of modules not counted), of tables with their indexes in PostgreSQL.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -225,7 +226,10 @@ KEEPERS = tuple(kind for kind in SAVERS if kind is not Nothing)
 
 
 def of_files(folder: Path) -> int:
-    """How large all files in a folder are."""
+    """How large all files in a folder are, once SQLite has worked in its logs, as it does when the last worker closes."""
+    for database in [*folder.rglob("*.sqlite3"), *folder.rglob("*.db")]:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
