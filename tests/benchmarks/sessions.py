@@ -20,7 +20,7 @@ from langgraph_sessionstore.plans.details import Details
 from langgraph_sessionstore.plans.entry import Life
 from langgraph_sessionstore.plans.together import together
 
-FEW, MANY, QUICK, PAGE = 100, 100_000, 1_000, 50
+FEW, MANY, QUICK, PAGE = 100, 100_000, 150, 50
 AT_ONCE = 50
 """Sessions that are begun in one trip."""
 
@@ -73,7 +73,7 @@ def run(race: Race[Storages]) -> None:
                     seconds, _ = timed(fill, manager, size)
                     race.say(f"{size:,} sessions of {contender.name} in {seconds:.1f} s")
         settle()
-        for contender in race.rounds(race.stage.size(31, 3)):
+        for contender in race.rounds(race.stage.size(31, 2)):
             with race.trying(contender):
                 for size in sizes:
                     manager = managers[contender.name, size]

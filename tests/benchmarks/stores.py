@@ -134,7 +134,7 @@ def run(race: Race[Contender]) -> None:
                 store = stores[contender.name] = stack.enter_context(contender.open())
                 for number in range(NAMESPACES):
                     store.batch([PutOp(namespace(number), f"item{each}", value(each)) for each in range(ITEMS)])
-        for number, contender in enumerate(race.rounds(race.stage.size(11, 2), budget=20)):
+        for number, contender in enumerate(race.rounds(race.stage.size(11, 1), budget=20)):
             with race.trying(contender):
                 store = stores[contender.name]
                 settle()
