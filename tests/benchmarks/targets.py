@@ -114,4 +114,26 @@ TARGETS = (
         1.5,
         {"fork": ratio("fork", "fork 1,000", REDIS, "bare COPY")},
     ),
+    Target(
+        "one more message: to 5,000 / to 10",
+        1.2,
+        {name: ratio("histories", "append to 5,000", name, name, "append to 10") for name in (MEMORY, FILE, REDIS)},
+    ),
+    Target(
+        "1,000 messages / their rows read raw, and loads of each",
+        1.2,
+        {
+            ours: ratio("histories", "load 1,000", ours, raw)
+            for ours, raw in ((MEMORY, "raw dict"), (FILE, "raw sqlite3"), (REDIS, "raw redis-py"))
+        },
+    ),
+    Target(
+        "a page of sessions: of 100,000 / of 100",
+        2,
+        {
+            f"{name} by {by}": ratio("sessions", f"{by} of 100,000", name, name, f"{by} of 100")
+            for name in (MEMORY, FILE, REDIS)
+            for by in ("created", "updated")
+        },
+    ),
 )

@@ -32,7 +32,10 @@ PEERS = (
     *("langgraph.store.sqlite", "langgraph.store.postgres", "langgraph.store.redis"),
     *("langgraph_checkpoint_aws", "langchain_community", "langchain_redis", "matplotlib"),
 )
-HERE = {*OURS, "InMemorySaver", "InMemoryStore", "nothing", "raw client", "bare COPY"}
+HERE = {
+    *(*OURS, "InMemorySaver", "InMemoryStore", "InMemoryChatMessageHistory", "nothing"),
+    *("raw client", "bare COPY", "raw dict", "raw sqlite3", "raw redis-py"),
+}
 """Who needs nothing but what the tests need."""
 
 

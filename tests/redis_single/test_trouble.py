@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import uuid
 
 import pytest
@@ -62,9 +63,11 @@ def test_a_server_that_comes_back_is_used_again(use: Use, own_redis: RedisServer
         timer.join()
 
 
-def test_a_silent_server_is_given_up(use: Use, own_redis: RedisServer, name: bytes) -> None:
-    worker = use(own_redis.url + "?socket_timeout=0.2", patience=0.3)
+@pytest.mark.parametrize("option", ["", "&health_check_interval=1"])
+def test_a_silent_server_is_given_up(use: Use, own_redis: RedisServer, name: bytes, option: str) -> None:
+    worker = use(f"{own_redis.url}?socket_timeout=0.2{option}", patience=0.3)
     worker.do(name, Put(b"k", b"1"))
+    time.sleep(1.1 if option else 0)  # then redis-py asks the server whether it is there before it sends anything
     own_redis.pause()
     try:
         with pytest.raises(OutcomeUnknown, match="no answer"):

@@ -32,8 +32,8 @@ async def send(connection: Any, packed: list[bytes]) -> None:
     """Send, in the time that the connection allows."""
     with _untimed(connection) as seconds:
         try:
-            if len(packed[0]) < AT_ONCE:
-                await connection.send_packed_command(packed)
+            if len(packed[0]) < AT_ONCE and connection.is_connected and not connection.health_check_interval:
+                await connection.send_packed_command(packed)  # which has nothing to wait for
                 return
             async with async_timeout(seconds):
                 await connection.send_packed_command(packed)
