@@ -226,7 +226,7 @@ KEEPERS = tuple(kind for kind in SAVERS if kind is not Nothing)
 
 
 def of_files(folder: Path) -> int:
-    """How large all files in a folder are, once SQLite has worked in its logs, as it does when the last worker closes."""
+    """How large all files in a folder are, once SQLite has worked in its logs, as when the last worker closes."""
     for database in [*folder.rglob("*.sqlite3"), *folder.rglob("*.db")]:
         with contextlib.closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -16,8 +16,9 @@ from support.servers import RedisCluster
 from support.workers import Use, workers
 
 from langgraph_sessionstore.backends.redis import delivery
+from langgraph_sessionstore.backends.redis.sharing import Sharing
 from langgraph_sessionstore.backends.redis.steps import Arrival, Trip, Trips
-from langgraph_sessionstore.backends.redis.wires import AsyncWire, SyncWire
+from langgraph_sessionstore.backends.redis.wires import SyncWire
 
 
 @pytest.fixture
@@ -83,14 +84,14 @@ def met(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
 @pytest.fixture
 def tap(monkeypatch: pytest.MonkeyPatch) -> Wiretap:
     tap = Wiretap()
-    exchange, make = SyncWire._exchange, AsyncWire._make
+    exchange, make = SyncWire._exchange, Sharing.make
 
     def tapped_exchange(wire: SyncWire, step: Trips) -> list[Arrival]:
         return tap.after(step.trips, exchange(wire, step))
 
-    async def tapped_make(wire: AsyncWire, trip: Trip) -> Arrival:
-        return tap.after([trip], [await make(wire, trip)])[0]
+    async def tapped_make(trips: Sharing, trip: Trip) -> Arrival:
+        return tap.after([trip], [await make(trips, trip)])[0]
 
     monkeypatch.setattr(SyncWire, "_exchange", tapped_exchange)
-    monkeypatch.setattr(AsyncWire, "_make", tapped_make)
+    monkeypatch.setattr(Sharing, "make", tapped_make)
     return tap

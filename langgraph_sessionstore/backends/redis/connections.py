@@ -28,15 +28,15 @@ else:
 AT_ONCE = 1 << 16  # bytes: less than asyncio's transports take without waiting, when nothing is in their way
 
 
-async def send(connection: Any, packed: list[bytes]) -> None:
+async def send(connection: Any, packed: bytes) -> None:
     """Send, in the time that the connection allows."""
     with _untimed(connection) as seconds:
         try:
-            if len(packed[0]) < AT_ONCE and connection.is_connected and not connection.health_check_interval:
-                await connection.send_packed_command(packed)  # which has nothing to wait for
+            if len(packed) < AT_ONCE and connection.is_connected and not connection.health_check_interval:
+                await connection.send_packed_command([packed])  # which has nothing to wait for
                 return
             async with async_timeout(seconds):
-                await connection.send_packed_command(packed)
+                await connection.send_packed_command([packed])
         except asyncio.TimeoutError as exc:
             raise RedisTimeout("the request could not be sent in time") from exc
 
@@ -97,7 +97,7 @@ def read_all(connection: Any, count: int) -> Arrival:
     return Arrival(replies, lost)
 
 
-def pack(commands: Sequence[Command]) -> list[bytes]:
+def pack(commands: Sequence[Command]) -> bytes:
     """Commands in Redis' protocol, as one piece. redis-py's own packer takes three times as long."""
     lines: list[bytes] = []
     for command in commands:
@@ -107,7 +107,7 @@ def pack(commands: Sequence[Command]) -> list[bytes]:
             lines.append(b"$%d" % len(raw))
             lines.append(raw)
     lines.append(b"")
-    return [b"\r\n".join(lines)]
+    return b"\r\n".join(lines)
 
 
 def has_died(connection: Any) -> bool:

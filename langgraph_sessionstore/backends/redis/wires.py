@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 from ...errors import BackendClosed
 from ...forks import Lock, in_child
 from .connections import aread_all, has_died, is_spoilt, let_go, pack, read_all, send, sentinels
-from .steps import Address, Arrival, Pause, Steps, Trip, Trips
+from .sharing import Sharing
+from .steps import Address, Arrival, Pause, Steps, Trips
 
 T = TypeVar("T")
 MakePool = Callable[["Address | None"], Any]
@@ -94,7 +95,7 @@ class SyncWire:
                 open_[at] = (pool, connection)
             for at, (_, connection) in open_.items():
                 try:
-                    connection.send_packed_command(pack(step.trips[at].commands))
+                    connection.send_packed_command([pack(step.trips[at].commands)])
                 except Exception as exc:
                     arrivals[at] = Arrival([], exc)
             for at, (pool, connection) in list(open_.items()):
@@ -146,6 +147,7 @@ class AsyncWire:
         self._pools: dict[Address | None, Any] = {}
         self._turns: dict[Address | None, asyncio.Semaphore] = {}
         self._returning: set[asyncio.Future[None]] = set()
+        self._trips = Sharing(self._travel)
         self._life = self._live()
         with suppress(StopIteration):  # it waits at its `yield` from now on
             self._life.__anext__().send(None)
@@ -163,9 +165,9 @@ class AsyncWire:
                     await asyncio.sleep(step.seconds)
                     step = steps.send([])
                 elif len(step.trips) == 1:
-                    step = steps.send([await self._make(step.trips[0])])
+                    step = steps.send([await self._trips.make(step.trips[0])])
                 else:
-                    step = steps.send(await asyncio.gather(*map(self._make, step.trips)))
+                    step = steps.send(await asyncio.gather(*map(self._trips.make, step.trips)))
         except StopIteration as stop:
             if _cancellations(task) > before:
                 raise asyncio.CancelledError from None
@@ -206,16 +208,16 @@ class AsyncWire:
                 for sentinel in sentinels(pool):
                     await sentinel.aclose()
 
-    async def _make(self, trip: Trip) -> Arrival:
-        if trip.address not in self._turns:
-            self._turns[trip.address] = asyncio.Semaphore(self._most)
-        async with self._turns[trip.address]:
+    async def _travel(self, address: Address | None, packed: bytes, count: int) -> Arrival:
+        if address not in self._turns:
+            self._turns[address] = asyncio.Semaphore(self._most)
+        async with self._turns[address]:
             try:
                 if self._closed:
                     raise BackendClosed("this Redis backend is closed")
-                if trip.address not in self._pools:
-                    self._pools[trip.address] = self._make_pool(trip.address)
-                pool = self._pools[trip.address]
+                if address not in self._pools:
+                    self._pools[address] = self._make_pool(address)
+                pool = self._pools[address]
                 connection = await self._connection_of(pool)
             except Exception as exc:
                 return Arrival([], exc, sent=False)
@@ -226,7 +228,7 @@ class AsyncWire:
                         await connection.connect()
                     except Exception as exc:
                         return Arrival([], exc, sent=False)
-                arrival = await self._talk(connection, trip)
+                arrival = await self._talk(connection, packed, count)
             except BaseException:  # cancelled between request and reply
                 await connection.disconnect(nowait=True)
                 raise
@@ -247,10 +249,10 @@ class AsyncWire:
             task.add_done_callback(self._returning.discard)
             raise
 
-    async def _talk(self, connection: Any, trip: Trip) -> Arrival:
+    async def _talk(self, connection: Any, packed: bytes, count: int) -> Arrival:
         try:
-            await send(connection, pack(trip.commands))
-            arrival = await aread_all(connection, len(trip.commands))
+            await send(connection, packed)
+            arrival = await aread_all(connection, count)
         except Exception as exc:
             arrival = Arrival([], exc)
         if self._closed or is_spoilt(arrival):
