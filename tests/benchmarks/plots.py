@@ -13,7 +13,7 @@ from benchmarks.absent import needed
 from benchmarks.contender import OURS
 from benchmarks.figures import Figures
 
-COLOURS = ("#0b5fa5", "#1b9e77", "#d1495b")  # ours
+STRONG = ("#0b5fa5", "#1b9e77", "#d1495b")
 OTHERS = ("#8c6bb1", "#e08214", "#878787", "#a6761d", "#4d4d4d", "#c994c7", "#66a61e")
 PICTURES = {
     "turns.png": ("turn", 1e-3, "milliseconds of a turn"),
@@ -25,17 +25,18 @@ def draw(figures: Figures, folder: Path) -> None:
     """Both pictures, where there is something to draw; `Absent` without matplotlib."""
     canvas = needed("matplotlib.figure", "matplotlib")
     ticker = needed("matplotlib.ticker", "matplotlib")
+    others = sorted(set(figures.beside) - set(OURS))
+    colours = {name: OTHERS[number % len(OTHERS)] for number, name in enumerate(others)}  # the same in both
+    colours.update(zip(OURS, STRONG, strict=True))
     for file, (measure, scale, title) in PICTURES.items():
         lines = list(curves(figures, measure))
         if not lines:
             continue
         picture = canvas.Figure(figsize=(8, 4.6), layout="constrained")
         axes = picture.add_subplot()
-        others = iter(OTHERS * 2)
         for name, turns, values in lines:
-            ours = name in OURS
-            look = {"color": COLOURS[OURS.index(name)] if ours else next(others), "linewidth": 2.6 if ours else 1.3}
-            axes.plot(turns, [value / scale for value in values], label=name, marker="o", markersize=3, **look)
+            line = {"color": colours[name], "linewidth": 2.6 if name in OURS else 1.3}
+            axes.plot(turns, [value / scale for value in values], label=name, marker="o", markersize=3, **line)
         axes.set(xscale="log", yscale="log", xlabel="turns of the conversation", ylabel=title)
         ticks = sorted({turn for _, turns, _ in lines for turn in turns})
         axes.set_xticks(ticks, [f"{turn:,}" for turn in ticks])
