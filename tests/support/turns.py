@@ -1,8 +1,14 @@
-"""A tool agent whose model is a script: each turn human, AI with a tool call, tool, AI; 400 bytes each."""
+"""A tool agent whose model is a script: each turn human, AI with a tool call, tool, AI; 400 bytes each.
+
+Rule: its texts can be compressed as little as what people write, and are the same each time.
+"""
 
 from __future__ import annotations
 
+import random
+import string
 from typing import Annotated, Any
+from zlib import crc32
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -11,6 +17,7 @@ from langgraph.graph.message import add_messages
 from typing_extensions import TypedDict
 
 SIZE = 400
+_NOISE = "".join(random.Random(400).choices(string.ascii_lowercase + " " * 5, k=1 << 18))
 MESSAGES, CHECKPOINTS = 4, 5
 """Of each turn."""
 
@@ -23,7 +30,9 @@ class State(TypedDict):
 
 def text(*words: object) -> str:
     """Text of 400 bytes that begins with these words."""
-    return " ".join(map(str, words)).ljust(SIZE, ".")
+    begin = " ".join(map(str, words))
+    at = crc32(begin.encode()) % (len(_NOISE) - SIZE)
+    return f"{begin} {_NOISE[at : at + SIZE]}"[:SIZE]
 
 
 def model(state: State) -> dict[str, Any]:
@@ -39,7 +48,11 @@ def tools(state: State) -> dict[str, Any]:
     """What the tool says."""
     last = state["messages"][-1]
     assert isinstance(last, AIMessage)
-    return {"messages": [ToolMessage(text("found"), tool_call_id=each["id"] or "") for each in last.tool_calls]}
+    return {
+        "messages": [
+            ToolMessage(text("found", each["args"]), tool_call_id=each["id"] or "") for each in last.tool_calls
+        ]
+    }
 
 
 def after_model(state: State) -> str:
