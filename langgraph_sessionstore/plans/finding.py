@@ -207,12 +207,12 @@ def namespaces(conditions: Conditions, shelves: Shelves, offset: int, limit: int
     wish, found = Wish(offset, limit), list[Namespace]()
     last: Namespace | None = None
     of_session = conditions.start[:1] == (SESSION_NAMESPACE,)
-    source = _of_session(conditions.start, now) if of_session else _listed(conditions, shelves, now)
+    source = _of_session(conditions, now) if of_session else _listed(conditions, shelves, now)
     after: Any = None
     while not wish.done:
         names, after = yield from source(after)
         for name in names:
-            if conditions.fit(name) and (cut := conditions.cut(name)) != last:
+            if (cut := conditions.cut(name)) != last:
                 last = cut
                 if wish.wants():
                     found.append(cut)
@@ -224,6 +224,7 @@ def namespaces(conditions: Conditions, shelves: Shelves, offset: int, limit: int
 
 
 _Source = Callable[[Any], Plan[tuple[list[Namespace], Any]]]
+"""Pages of the namespaces that fit."""
 
 
 def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
@@ -234,8 +235,8 @@ def _listed(conditions: Conditions, shelves: Shelves, now: int) -> _Source:
         entries: Entries = listed
         names = [name for name in namespaces_in(entries) if conditions.fit(name)]
         places = [place_of(name) for name in names]
-        looks = [Batch(place.any_item(), place.past(now, 1)) for place in places]
-        rows = yield from must_all(list(map(Call, [place.partition for place in places], looks)))
+        look = Batch(*[op for place in places[:1] for op in (place.any_item(), place.past(now, 1))])  # the same for all
+        rows = yield from must_all([Call(place.partition, look) for place in places])
         doubtful = {place.partition: place for place, (_, ended) in zip(places, rows, strict=True) if ended}
         some = yield from together(_has_items(shelves, place, now) for place in doubtful.values())
         empty = {name for name, there in zip(doubtful, some, strict=True) if not there}
@@ -272,13 +273,14 @@ def _alive(place: Place, rows: Sequence[Row], ends: Sequence[Row], now: int) -> 
     return [where for row, _ in rows if place.row(END, where := place.at(row)) not in over]
 
 
-def _of_session(start: Namespace, now: int) -> _Source:
+def _of_session(conditions: Conditions, now: int) -> _Source:
     """Pages of what belongs to a session."""
-    place = place_of(start)
+    place = place_of(conditions.start)
 
     def read(after: Where | None) -> Plan[tuple[list[Namespace], Any]]:
         rows, ends = yield from must(place.partition, *place.page(after, ITEMS, (CREATED, END)))
         names = dict.fromkeys(place.namespace(where) for where in _alive(place, rows, ends, now))
-        return list(names), place.at(rows[-1][0]) if len(rows) == ITEMS else None
+        fitting = [name for name in names if conditions.fit(name)]
+        return fitting, place.at(rows[-1][0]) if len(rows) == ITEMS else None
 
     return read

@@ -106,30 +106,33 @@ class Found(NamedTuple):
     info: SessionInfo
     incarnation: bytes
     born: Born
-    unchanged: list[Op]
-    """The guards: it has these details still; and, when it was watched, nobody has used it since."""
+    watched: Sequence[bytes | None]
+    """Rows of it, as they were."""
     life: bytes | None
     """The row that says how long it lives."""
+
+    @property
+    def unchanged(self) -> list[Op]:
+        """The guards: it has these details still; and, when it was watched, nobody has used it since."""
+        rows = zip(_WATCHED, self.watched, strict=False)
+        return [Expect(key, False if row is None else etag(row)) for key, row in rows]
 
 
 _WATCHED = (keys.INCARNATION, keys.TOMBSTONE, DETAILS, LOG, UNDO, VERSION)
 """What changes when somebody uses a session."""
-_KNOWN = 3
-"""So many of them tell which session it is, with which details."""
+_LOOK = Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED[:3]))
+"""What tells which session it is, with which details."""
+_WATCH = Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED))
 
 
 def describe(tools: Tools, session_id: str) -> Plan[Found | None]:
     """What is known about a session; None: there is none."""
     partition = keys.session(session_id)
-    entries, rows = yield Calls([Call(REGISTRY, Batch(Page("name", partition, limit=1))), _look(partition, _KNOWN)])
+    entries, rows = yield Calls([Call(REGISTRY, Batch(Page("name", partition, limit=1))), Call(partition, _LOOK)])
     assert not isinstance(entries, Conflict)
     page: Entries = entries[0]
     entry = next((each for each in page.rows if each.name == partition), None)
     return _found(tools, session_id, entry, rows)
-
-
-def _look(partition: bytes, watched: int | None) -> Call:
-    return Call(partition, Batch(Get(BORN), Get(LIFE), *map(Get, _WATCHED[:watched])))
 
 
 def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Found | None:
@@ -152,10 +155,7 @@ def _found(tools: Tools, session_id: str, entry: Entry | None, rows: Any) -> Fou
         timestamp(entry.expires if entry and entry.expires else ends) if life.ttl else None,
         details.system,
     )
-    unchanged: list[Op] = [
-        Expect(key, False if row is None else etag(row)) for key, row in zip(_WATCHED, watched, strict=False)
-    ]
-    return Found(info, incarnation, born, unchanged, life_row)
+    return Found(info, incarnation, born, watched, life_row)
 
 
 class Listed(NamedTuple):
@@ -188,7 +188,7 @@ def page(
     entries: Entries = found
     if not entries.rows:
         return Listed([], [], [], entries.cursor)
-    looked = yield from _look_at([_look(entry.name, None if watch else _KNOWN) for entry in entries.rows])
+    looked = yield from _look_at([Call(entry.name, _WATCH if watch else _LOOK) for entry in entries.rows])
     fitting, actives, places = [], [], []
     gone, foreign = [], []
     for place, (entry, rows) in enumerate(zip(entries.rows, looked, strict=True)):
