@@ -35,7 +35,7 @@ def pack_typed(typed: Typed) -> bytes:
 
 def unpack_typed(stored: bytes, place: str) -> Typed:
     """An element from its stored form; `CorruptData` when it is none."""
-    if stored[:8] == _USUAL and len(stored) == 10 + (stored[8] << 8 | stored[9]):  # without unpacking, in half the time
+    if stored[:8] == _USUAL and len(stored) == 10 + int.from_bytes(stored[8:10], "big"):  # in half the time
         return "data", stored[10:]
     pair = codec.unpack(stored, place)
     if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], bytes):
