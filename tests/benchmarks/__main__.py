@@ -57,11 +57,15 @@ def main() -> int:
     folder = folder_of(asked)
     if asked.readme and folder != RESULTS:
         parser.error(f"the README shows what is in {RESULTS}: all workloads in full, or --from with --out")
-    figures = Figures.load(asked.file) if asked.file else measured(asked.workload or list(WORKLOADS), asked.quick)
+    if asked.file:
+        figures = Figures.load(asked.file)
+        say(*[f"{table(figures, name)}\n" for name in figures.workloads])
+    else:
+        figures = measured(asked.workload or list(WORKLOADS), asked.quick)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         figures.save(folder / "results.json")
-    say("", *[table(figures, name) + "\n" for name in figures.workloads], table_of_targets(figures))
+    say("", table_of_targets(figures))
     if folder is not None:
         try:
             draw(figures, folder)
@@ -92,7 +96,9 @@ def measured(names: list[str], quick: bool) -> Figures:
         for name in names:
             workload = WORKLOADS[name]
             workload.run(Race(stage, figures, name, workload.contenders, progress))
-        figures.run = described(sys.argv[1:], stage.versions)
+            say("", table(figures, name), "")
+        chosen = [] if names == list(WORKLOADS) else names
+        figures.run = described([*["--quick"] * quick, *chosen], stage.versions)
     figures.run["seconds"] = round(time.monotonic() - begun)
     return figures
 

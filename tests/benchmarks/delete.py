@@ -16,7 +16,7 @@ from support.turns import run_turns
 def run(race: Race[Contender]) -> None:
     """As often as the time allows."""
     turns = race.stage.size(300, 10)
-    for contender in race.rounds(3, warm=False, budget=15):
+    for contender in race.rounds(3, warm=False, budget=4):
         with race.trying(contender), contender.open() as saver:
             run_turns(saver, "to warm up", 2)
             saver.delete_thread("to warm up")

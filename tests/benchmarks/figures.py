@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from benchmarks.contender import OURS
 
+Kind = Literal["absent", "stopped", "erred", "failed"]
 Unit = Literal["s", "B", "/s", ""]
 DIGITS = 4
 SAMPLES = re.compile(r"\[\n\s+([-+.,\de\s]+?)\n\s+\]")
@@ -35,7 +36,7 @@ class Note:
 
     workload: str
     contender: str
-    kind: Literal["absent", "stopped", "erred", "failed"]
+    kind: Kind
     text: str
 
 

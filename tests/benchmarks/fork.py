@@ -13,7 +13,7 @@ from benchmarks.contender import Contender
 from benchmarks.race import Race, settle, timed
 from benchmarks.savers import OurFile, OurMemory, OurRedis
 from benchmarks.workload import Workload
-from support.turns import CHECKPOINTS, run_turns
+from support.turns import CHECKPOINTS, MESSAGES, run_turns
 
 from langgraph_sessionstore import SessionManager
 
@@ -36,7 +36,7 @@ def run(race: Race[Contender]) -> None:
             with race.trying(contender):
                 savers[contender.name] = stack.enter_context(contender.open())
                 run_turns(savers[contender.name], "session", turns)
-        for contender in race.rounds(race.stage.size(30, 3)):
+        for contender in race.rounds(race.stage.size(20, 3)):
             with race.trying(contender):
                 settle()
                 if isinstance(contender, BareCopy):
@@ -48,7 +48,7 @@ def run(race: Race[Contender]) -> None:
                     assert session is not None
                     seconds, fork = timed(session.fork)
                     race.record(contender, f"fork {many}", seconds)
-                    assert len(list(saver.list({"configurable": {"thread_id": fork.id}}))) == turns * CHECKPOINTS
+                    assert len(fork) == turns * MESSAGES
                     fork.delete()
                 seconds, _ = timed(partial(saver.copy_thread, "session", "copy"))
                 race.record(contender, f"copy_thread {many}", seconds)

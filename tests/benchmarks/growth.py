@@ -24,7 +24,7 @@ TURNS = (10, 25, 50, 100, 200, 300, 500, 700, 1000)
 QUICK = (5, 10, 25)
 WINDOW = 11
 RESTARTS = 5
-BUDGET = 60.0
+BUDGET = 30.0
 STORED = 2**30
 THREAD = config("conversation")
 

@@ -32,7 +32,7 @@ def run(race: Race[Contender]) -> None:
                 run_turns(savers[contender.name], "thread", turns)
         settle()
         many = turns * CHECKPOINTS
-        for contender in race.rounds(race.stage.size(7, 2), budget=25):
+        for contender in race.rounds(race.stage.size(5, 2), budget=20):
             with race.trying(contender):
                 saver = savers[contender.name]
                 graph = agent(saver)

@@ -23,11 +23,11 @@ PACKAGES = (
 )
 
 
-def described(command: list[str], servers: dict[str, str]) -> dict[str, Any]:
+def described(arguments: list[str], servers: dict[str, str]) -> dict[str, Any]:
     """This run on this machine."""
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": shlex.join(["python", "-m", "benchmarks", *command]),
+        "command": shlex.join(["python", "-m", "benchmarks", *arguments]),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory": memory(),

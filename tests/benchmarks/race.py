@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from benchmarks.absent import Absent
 from benchmarks.contender import Contender
-from benchmarks.figures import Figures, Note, Unit
+from benchmarks.figures import Figures, Kind, Note, Unit
 from benchmarks.stage import Stage
 
 T = TypeVar("T")
@@ -81,9 +81,9 @@ class Race(Generic[C]):
         if not self.warming:
             self.figures.record(self.workload, measure, contender.name, value, unit)
 
-    def note(self, name: str, kind: str, text: str) -> None:
+    def note(self, name: str, kind: Kind, text: str) -> None:
         """What a reader has to know."""
-        note = Note(self.workload, name, kind, " ".join(text.split()))  # type: ignore[arg-type]  # one of its words
+        note = Note(self.workload, name, kind, " ".join(text.split()))
         if note not in self.figures.notes:
             self.figures.notes.append(note)
             self.say(f"{name} {kind}: {note.text}")

@@ -22,6 +22,8 @@ from support.servers import RedisServer
 
 from langgraph_sessionstore import SessionCheckpointer, open_backend
 
+CONNECTIONS = 1000
+
 
 class OurMemory(Contender):
     name = beside = "our memory"
@@ -159,7 +161,10 @@ class Postgres(Contender):
 
 
 class RedisWithModules(Contender):
-    """`RedisSaver` and `AsyncRedisSaver`, on a Redis with RediSearch and RedisJSON."""
+    """`RedisSaver` and `AsyncRedisSaver`, on a Redis with RediSearch and RedisJSON.
+
+    As many connections as many conversations take: with its defaults it raises when they run out.
+    """
 
     name, beside = "RedisSaver", "our Redis"
 
@@ -176,7 +181,8 @@ class RedisWithModules(Contender):
             yield saver
 
     def aopen(self) -> AbstractAsyncContextManager[Any]:
-        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url)
+        options = {"connection_args": {"max_connections": CONNECTIONS}}
+        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url, **options)
         return saver
 
     def size(self) -> int:
@@ -184,7 +190,7 @@ class RedisWithModules(Contender):
 
 
 class Valkey(Contender):
-    """`ValkeySaver` and `AsyncValkeySaver`, on a plain Redis."""
+    """`ValkeySaver` and `AsyncValkeySaver`, on a plain Redis; connections as for `RedisWithModules`."""
 
     name, beside = "ValkeySaver", "our Redis"
 
@@ -200,8 +206,8 @@ class Valkey(Contender):
         return saver
 
     def aopen(self) -> AbstractAsyncContextManager[Any]:
-        # By default it has ten connections, and raises when an eleventh is wanted.
-        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url, pool_size=50)
+        options = {"pool_size": CONNECTIONS}
+        saver: AbstractAsyncContextManager[Any] = self._async.from_conn_string(self._server.url, **options)
         return saver
 
     def size(self) -> int:
