@@ -277,7 +277,7 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
             return None
         (stored,) = found.found
         result = reading.as_tuple(tools, target.thread_id, stored, found)
-        reading.remember(tools, target.thread, stored, found)
+        reading.remember(tools, target.thread, stored, found, result.checkpoint["channel_values"])
         return echoed(target, result)
 
     def _history(self, target: Target, channels: Sequence[str]) -> Plan[dict[str, DeltaChannelHistory]]:

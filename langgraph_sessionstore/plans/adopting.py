@@ -17,6 +17,7 @@ from .drafts import Draft
 from .editing import begin, put_or_delete, same_log, state_of
 from .order import Order
 from .places import GRAPH, ORDER, REDO
+from .records import Stored
 from .writing import Input
 
 
@@ -27,8 +28,19 @@ def opening(desk: Desk) -> Plan[tuple[Contents, Draft]]:
         state = yield from reading.read(desk.tools, desk.session_id, reading.latest(""))
         found = found._replace(latest=state.found[0] if state.found else None, reading=state)
     if found.latest is not None and found.reading is not None:
-        reading.remember(desk.tools, desk.session_id, found.latest, found.reading)
+        _remember(desk, found.latest, found.reading)
     return found, draft
+
+
+def _remember(desk: Desk, stored: Stored, state: reading.Reading) -> None:
+    values = {channel: value for channel, value in stored.record.values.items() if value.parts}
+    if reading.is_remembered(desk.tools, desk.session_id, stored, values):
+        return
+    loaded = {}
+    for channel, value in values.items():
+        place = f"channel {channel!r} of checkpoint {stored.record.id!r} of session {desk.session_id!r}"
+        loaded[channel] = reading.load_value(desk.tools, value, state.elements, place)
+    reading.remember(desk.tools, desk.session_id, stored, state, loaded)
 
 
 class Move(NamedTuple):

@@ -190,5 +190,5 @@ def _size_of(base: Base) -> int:
     record = base.record
     inline = sum([len(value.typed[1]) for value in record.values.values() if value.typed])
     names = _OVERHEAD * (len(record.versions) + len(record.values))
-    known = sum([known.size for known in base.known.values()])
+    known = 16 * sum([len(known.items) for known in base.known.values()])
     return _OVERHEAD * 4 + inline + names + len(record.fields[1]) + len(record.metadata[1]) + known

@@ -155,7 +155,7 @@ def _compared(
     places: list[int | None] = [None] * len(values)
     pieces: Sequence[Slice | list[int]] = [list(range(len(values)))]
     if base is not None and base.value.kind == kind:
-        found = _places(contents, base.known.contents())
+        found = _places(contents, base.known.contents)
         cut = _pieces(found, base.value.parts)
         base, places, pieces = (base, found, cut) if _sound(cut) else (None, places, pieces)
     else:
@@ -167,10 +167,10 @@ def _compared(
             kept.append(content)
         else:  # the very objects, so that many versions take no more room than one
             items.append(base.known.items[at])
-            kept.append(base.known.contents()[at])
+            kept.append(base.known.contents[at])
     as_read = (base is None or base.known.as_read) and _as_read(serde, values, contents)
     placed = tuple(piece if isinstance(piece, Slice) else [items[number] for number in piece] for piece in pieces)
-    return Draft(kind, typed, placed, base.value.tail if base else None, Known(kind, items, kept, as_read))
+    return Draft(kind, typed, placed, base.value.tail if base else None, Known(items, kept, as_read))
 
 
 def _places(contents: list[Content], old: list[Content]) -> list[int | None]:
@@ -242,9 +242,12 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
     return dict(zip(serde.loads_typed(value.typed), items, strict=True))
 
 
-def known(value: Value, found: Found) -> Known:
-    """What a writer compares with; the elements have been loaded before."""
-    return Known(value.kind, _elements(value, found))
+def known(value: Value, found: Found, loaded: Any) -> Known:
+    """What a writer compares with; the value that was loaded has not been handed out yet."""
+    items = _elements(value, found)
+    given = loaded if value.kind == "list" else [None] * len(items)
+    pairs = zip(items, given, strict=True)
+    return Known(items, [(fingerprint(each) if is_message(each) else None) or item.typed for item, each in pairs])
 
 
 def _elements(value: Value, found: Found) -> list[Element]:
@@ -252,9 +255,12 @@ def _elements(value: Value, found: Found) -> list[Element]:
 
 
 def _decoded(serde: SerializerProtocol, element: Element) -> Any:
-    """The value of an element. A message is remembered, and a copy of it handed out."""
+    """The value of an element. A message that is asked for again is remembered, and copies of it are handed out."""
     value = serde.loads_typed(element.typed)
     if not is_message(value):
         return value
-    element.mold, element.reader = mold(value), serde
+    if element.reader is not serde:
+        element.mold, element.reader = None, serde
+        return value
+    element.mold = mold(value)
     return cast(element.mold)

@@ -140,7 +140,7 @@ def graph_messages(desk: Desk, contents: Contents) -> list[BaseMessage]:
     if (
         desk.tools.cache.base(desk.partition, ("", stored.record.id)) is None
     ):  # else more is remembered than is known here
-        reading.remember(desk.tools, desk.session_id, stored, found, channel)
+        reading.remember(desk.tools, desk.session_id, stored, found, {channel: messages})
     return messages
 
 

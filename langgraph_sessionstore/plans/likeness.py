@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from ..serde.messages import Mold, fingerprint, fingerprints
-from .records import Kind, Typed
+from ..serde.messages import Mold, fingerprints
+from .records import Typed
 
 Content: TypeAlias = bytes | Typed
 _BLOCK = 64
@@ -28,42 +28,29 @@ class Element:
 
     def __init__(self, typed: Typed) -> None:
         self.typed = typed
-        self.mold: Mold | None = None
-        """What copies of the message are cast from."""
         self.reader: Any = None
         """The serializer that decoded it."""
+        self.mold: Mold | None = None
+        """What copies of the message are cast from; made when it is decoded the second time."""
 
 
 class Known:
-    """The items of a value, in order."""
+    """The items of a value, in order, and the content of each."""
 
-    __slots__ = ("_contents", "_kind", "as_read", "items")
+    __slots__ = ("as_read", "contents", "items")
 
-    def __init__(
-        self, kind: Kind, items: Sequence[Element], contents: list[Content] | None = None, as_read: bool = True
-    ) -> None:
-        self._kind = kind
+    def __init__(self, items: Sequence[Element], contents: list[Content], as_read: bool = True) -> None:
         self.items = items
-        self._contents = contents
-        """None: not made yet; the items have been decoded."""
+        self.contents = contents
         self.as_read = as_read
         """Whether what is read has the same contents as what was given to be stored."""
-
-    def contents(self) -> list[Content]:
-        """The content of each item."""
-        if self._contents is None:
-            messages = self._kind == "list"
-            self._contents = [
-                (fingerprint(item.mold.obj) if messages and item.mold else None) or item.typed for item in self.items
-            ]
-        return self._contents
 
     def begins(self, values: Sequence[Any]) -> bool:
         """Whether these values are, or begin with, the items, all of which are messages with fingerprints."""
         size = len(self.items)
         if len(values) < size:
             return False
-        contents: list[Any] = self.contents()
+        contents: list[Any] = self.contents
         for at in range(0, size, _BLOCK):
             end = min(at + _BLOCK, size)
             try:
@@ -74,12 +61,6 @@ class Known:
                 return False
         return True
 
-    @property
-    def size(self) -> int:
-        """Bytes that this takes; elements, and contents that versions share, are not among them."""
-        return 16 * len(self.items)
-
     def grown(self, items: Sequence[Element], contents: list[Content], as_read: bool) -> Known:
         """With these items behind those that are known."""
-        more = [*self.contents(), *contents]
-        return Known(self._kind, [*self.items, *items], more, self.as_read and as_read)
+        return Known([*self.items, *items], [*self.contents, *contents], self.as_read and as_read)

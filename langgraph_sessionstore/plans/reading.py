@@ -7,7 +7,7 @@ Rule 2: a second trip is needed when what is new is large (`FOLLOW_BYTES`), or w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
@@ -163,20 +163,20 @@ def _decode(thread: str, rows: dict[bytes, bytes], absent: Sequence[Slice]) -> l
 # -- from what is stored to what LangGraph takes
 
 
-def remember(tools: Tools, thread: str, stored: Stored, reading: Reading, only: str | None = None) -> None:
-    """Remember a checkpoint that was read, for a writer who goes on from it: all channels, or one.
+def remember(tools: Tools, thread: str, stored: Stored, reading: Reading, loaded: Mapping[str, Any]) -> None:
+    """Remember a checkpoint that was read, for a writer who goes on from it: these channels, as they were loaded."""
+    values = {channel: value for channel, value in stored.record.values.items() if value.parts and channel in loaded}
+    if not is_remembered(tools, thread, stored, values):
+        known = {channel: channels.known(value, reading.elements, loaded[channel]) for channel, value in values.items()}
+        tools.cache.learn(keys.session(thread), reading.incarnation, [Base(stored, known, tools.serde)])
 
-    What is remembered has been loaded before.
-    """
-    values = {channel: value for channel, value in stored.record.values.items() if only in (None, channel)}
-    partition = keys.session(thread)
-    base = tools.cache.base(partition, (stored.record.ns, stored.record.id))
-    if base is not None and base.stored.etag == stored.etag and channels.alike(tools.serde, base.serde):
-        there = [base.known.get(channel) for channel, value in values.items() if value.parts]
-        if all(known is not None and known.as_read for known in there):
-            return
-    known = {channel: channels.known(value, reading.elements) for channel, value in values.items() if value.parts}
-    tools.cache.learn(partition, reading.incarnation, [Base(stored, known, tools.serde)])
+
+def is_remembered(tools: Tools, thread: str, stored: Stored, names: Iterable[str]) -> bool:
+    """Whether these channels of a checkpoint are remembered as they are read."""
+    base = tools.cache.base(keys.session(thread), (stored.record.ns, stored.record.id))
+    if base is None or base.stored.etag != stored.etag or not channels.alike(tools.serde, base.serde):
+        return False
+    return all(known is not None and known.as_read for known in map(base.known.get, names))
 
 
 def as_tuple(tools: Tools, thread: Any, stored: Stored, reading: Reading) -> CheckpointTuple:
