@@ -148,7 +148,7 @@ def run(race: Race[Histories]) -> None:
                 opened[contender.name] = stack.enter_context(contender.open())
         for size, rounds in race.stage.size(SIZES, QUICK).items():
             histories: dict[str, tuple[Any, int]] = {}
-            for number, contender in enumerate(race.rounds(rounds, f"{size:,} messages,", budget=8)):
+            for number, contender in enumerate(race.rounds(rounds, f"{size:,} messages", budget=8)):
                 with race.trying(contender):
                     name = contender.name
                     if name not in histories or size <= SHORT:
