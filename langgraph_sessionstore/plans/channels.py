@@ -232,7 +232,7 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
     if value.typed is not None and value.kind == "inline":
         return serde.loads_typed(value.typed)
     items = [
-        cast(element.mold) if element.mold and element.reader is serde else _decoded(serde, element)
+        cast(last[1]) if (last := element.decoded) and last[0] is serde and last[1] else _decoded(serde, element)
         for element in _elements(value, found)
     ]
     if value.kind == "whole":
@@ -259,8 +259,10 @@ def _decoded(serde: SerializerProtocol, element: Element) -> Any:
     value = serde.loads_typed(element.typed)
     if not is_message(value):
         return value
-    if element.reader is not serde:
-        element.mold, element.reader = None, serde
+    last = element.decoded
+    if last is None or last[0] is not serde:
+        element.decoded = serde, None
         return value
-    element.mold = mold(value)
-    return cast(element.mold)
+    form = mold(value)
+    element.decoded = serde, form
+    return cast(form)

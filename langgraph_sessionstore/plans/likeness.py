@@ -24,14 +24,12 @@ for larger pieces each time, page by page, which costs more than the work itself
 class Element:
     """One element: its stored form, and the message that it is, once somebody has decoded it."""
 
-    __slots__ = ("mold", "reader", "typed")
+    __slots__ = ("decoded", "typed")
 
     def __init__(self, typed: Typed) -> None:
         self.typed = typed
-        self.reader: Any = None
-        """The serializer that decoded it."""
-        self.mold: Mold | None = None
-        """What copies of the message are cast from; made when it is decoded the second time."""
+        self.decoded: tuple[Any, Mold | None] | None = None
+        """The serializer that decoded it last; and what copies of a message are cast from, when it has done so twice."""
 
 
 class Known:
