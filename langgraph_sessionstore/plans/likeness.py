@@ -29,7 +29,7 @@ class Element:
     def __init__(self, typed: Typed) -> None:
         self.typed = typed
         self.decoded: tuple[Any, Mold | None] | None = None
-        """The serializer that decoded it last; and what copies of a message are cast from, when it has done so twice."""
+        """Which serializer decoded it last; and what copies of a message are cast from, once it has done so twice."""
 
 
 class Known:
