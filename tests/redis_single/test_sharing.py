@@ -14,6 +14,8 @@ from support.servers import RedisServer
 from langgraph_sessionstore import Backend, BackendError, NotReplicated, OutcomeUnknown, arun, keys, open_backend
 from langgraph_sessionstore.backends.base import Answer
 from langgraph_sessionstore.backends.redis.connections import AT_ONCE
+from langgraph_sessionstore.backends.redis.steps import Arrival
+from langgraph_sessionstore.backends.redis.wires import AsyncWire
 from langgraph_sessionstore.ops import Add, Append, Batch, Call, Get, Put, Range, must
 
 SUM, LOG = keys.encode("sum"), keys.encode("log")
@@ -147,15 +149,24 @@ def test_a_broken_connection_is_everybodys_own_trouble(redis7: RedisServer) -> N
     assert kinds == {list, OutcomeUnknown}, "some were answered, and some were not"
 
 
-def test_what_is_large_travels_alone(redis7: RedisServer) -> None:
+def test_what_is_large_travels_alone(redis7: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips: list[tuple[bool, int]] = []
+    travel = AsyncWire._travel
+
+    async def noted(wire: AsyncWire, address: Any, packed: bytes, count: int) -> Arrival:
+        trips.append((len(packed) >= AT_ONCE, count))
+        return await travel(wire, address, packed, count)
+
+    monkeypatch.setattr(AsyncWire, "_travel", noted)
+
     async def main() -> None:
-        with Proxy(redis7.host, redis7.port, settle=0) as proxy:
-            async with open_backend(url_of(proxy)) as backend:
-                await known(backend)
-                large = [backend.aexecute(one(b"large %d" % n, Put(b"k", bytes(AT_ONCE)))) for n in range(5)]
-                small = [backend.aexecute(one(b"small %d" % n, Put(b"k", b"1"))) for n in range(20)]
-                assert await crowd(*large, *small) == [[None]] * 25
-                assert proxy.connections == 5 + 1
+        async with open_backend(redis7.url) as backend:
+            await known(backend)
+            trips.clear()
+            small = [backend.aexecute(one(b"small %d" % n, Put(b"k", b"1"))) for n in range(20)]
+            large = [backend.aexecute(one(b"large %d" % n, Put(b"k", bytes(AT_ONCE)))) for n in range(5)]
+            assert await crowd(*small, *large) == [[None]] * 25
+            assert sorted(trips) == [(False, 1), (False, 19), *[(True, 1)] * 5]
 
     asyncio.run(main())
 
