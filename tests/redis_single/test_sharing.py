@@ -116,7 +116,7 @@ def test_when_all_are_cancelled_nothing_is_left(redis7: RedisServer, departed: b
                 assert not others()
                 proxy.release_replies()
                 (found,) = await backend.aexecute(one(name, Add(SUM, 1)))  # on another connection
-                assert found == [11 if departed else 2], "the first had nobody to wait for"
+                assert found in ([[11]] if departed else [[1], [2]]), "of those at once, at most the first was sent"
 
     asyncio.run(main())
 
