@@ -116,15 +116,17 @@ def _content(serde: SerializerProtocol, value: Any) -> Content:
 
 
 def _new(serde: SerializerProtocol, value: Any, content: Content) -> Element:
-    return Element(serde.dumps_typed(value) if isinstance(content, bytes) else content)
+    if not isinstance(content, bytes):
+        return Element(content)
+    element = Element(serde.dumps_typed(value))
+    if isinstance(serde, SessionSerializer) and is_as_read(value):
+        element.content = content
+    return element
 
 
-def _as_read(serde: SerializerProtocol, values: Sequence[Any], contents: Sequence[Content]) -> bool:
-    """Whether all of these have the same contents when they are read."""
-    own = isinstance(serde, SessionSerializer)
-    return all(
-        own and is_as_read(value) for value, content in zip(values, contents, strict=True) if type(content) is bytes
-    )
+def _as_read(items: Sequence[Element], values: Sequence[Any]) -> bool:
+    """Whether all items of a list have the same contents when they are read."""
+    return all(item.content is not None or not is_message(value) for item, value in zip(items, values, strict=True))
 
 
 def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft | None:
@@ -139,7 +141,7 @@ def _grown(serde: SerializerProtocol, values: list[Any], base: _Base) -> Draft |
         return None
     contents = [_content(serde, value) for value in rest]
     items = [_new(serde, *each) for each in zip(rest, contents, strict=True)]
-    known = base.known.grown(items, contents, _as_read(serde, rest, contents))
+    known = base.known.grown(items, contents, _as_read(items, rest))
     return Draft("list", None, (*parts, items), base.value.tail, known)
 
 
@@ -168,7 +170,7 @@ def _compared(
         else:  # the very objects, so that many versions take no more room than one
             items.append(base.known.items[at])
             kept.append(base.known.contents[at])
-    as_read = (base is None or base.known.as_read) and _as_read(serde, values, contents)
+    as_read = kind != "list" or ((base is None or base.known.as_read) and _as_read(items, values))
     placed = tuple(piece if isinstance(piece, Slice) else [items[number] for number in piece] for piece in pieces)
     return Draft(kind, typed, placed, base.value.tail if base else None, Known(items, kept, as_read))
 
@@ -245,9 +247,12 @@ def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:
 def known(value: Value, found: Found, loaded: Any) -> Known:
     """What a writer compares with; the value that was loaded has not been handed out yet."""
     items = _elements(value, found)
-    given = loaded if value.kind == "list" else [None] * len(items)
-    pairs = zip(items, given, strict=True)
-    return Known(items, [(fingerprint(each) if is_message(each) else None) or item.typed for item, each in pairs])
+    if value.kind != "list":
+        return Known(items, [item.typed for item in items])
+    for item, each in zip(items, loaded, strict=True):
+        if item.content is None and is_message(each):
+            item.content = fingerprint(each)
+    return Known(items, [item.content or item.typed for item in items])
 
 
 def _elements(value: Value, found: Found) -> list[Element]:
@@ -264,5 +269,9 @@ def _decoded(serde: SerializerProtocol, element: Element) -> Any:
         element.decoded = serde, None
         return value
     form = mold(value)
+    try:
+        copy = cast(form)
+    except Exception:  # it holds something that cannot be copied: then it is decoded each time
+        return value
     element.decoded = serde, form
-    return cast(form)
+    return copy

@@ -24,10 +24,12 @@ for larger pieces each time, page by page, which costs more than the work itself
 class Element:
     """One element: its stored form, and the message that it is, once somebody has decoded it."""
 
-    __slots__ = ("decoded", "typed")
+    __slots__ = ("content", "decoded", "typed")
 
     def __init__(self, typed: Typed) -> None:
         self.typed = typed
+        self.content: bytes | None = None
+        """The fingerprint of the message that is read, once it is known."""
         self.decoded: tuple[Any, Mold | None] | None = None
         """Which serializer decoded it last; and what copies of a message are cast from, once it has done so twice."""
 

@@ -80,10 +80,12 @@ def comparable(versions: Versions, *others: Versions) -> None:
             each.update({k: Continued(v) for k, v in each.items() if isinstance(v, str)})
 
 
-@lru_cache(maxsize=4096, typed=True)
 def _short(version: Version) -> Any:
-    if not isinstance(version, str):
-        return version
+    return _short_text(version) if isinstance(version, str) else version
+
+
+@lru_cache(maxsize=4096)
+def _short_text(version: str) -> Any:
     if len(version) == 49 and (ours := _OURS.fullmatch(version)):
         return int(ours[1]), int(ours[2])
     return str(version)

@@ -159,7 +159,7 @@ def mold(obj: Any) -> Mold:
         state,
         tuple(name for name, value in own.items() if type(value) is dict and not value),
         tuple(name for name, value in own.items() if type(value) is list and not value),
-        tuple((name, value) for name, value in own.items() if value or type(value) not in (dict, list)),
+        tuple((name, value) for name, value in own.items() if type(value) not in (dict, list) or value),
         obj.__pydantic_fields_set__,
         obj.__pydantic_extra__ == {} and obj.__pydantic_private__ is None,
         obj,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pydantic import BaseModel, PrivateAttr
 from support.savers import Saver, checkpoint, config
 from support.thread_model import plain, wreck
 
@@ -230,3 +233,36 @@ def test_what_cannot_be_stored_leaves_nothing(saver: Saver, thread: str, bad: An
         saver.put_writes(where, [("fine", 1), ("culprit", hide(bad))], "task")
     assert rows(saver, thread, (b"", b"\xff")) == before
     assert same(values(saver, where)["messages"], says(0))
+
+
+class Word(str):
+    """Comes back as plain text."""
+
+
+class Guarded(BaseModel):
+    """Cannot be copied."""
+
+    x: int
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [Word("v"), (1, 2), np.arange(3), Guarded(x=1), collections.defaultdict(int, b=1), None],
+    ids=lambda part: type(part).__name__,
+)
+def test_what_is_read_is_stored_once_whatever_it_holds(saver: Saver, thread: str, part: Any) -> None:
+    where: Any = config(thread)
+    messages: list[BaseMessage] = []
+    for number in range(1, 6):
+        messages.append(HumanMessage(f"{number} {TEXT}", id=f"m{number}", additional_kwargs={"part": part}))
+        where = put(saver, where, number, {"messages": messages})
+        messages = values(saver, where)["messages"]
+        assert [message.content for message in messages] == [f"{n} {TEXT}" for n in range(1, number + 1)]
+        kept = messages[0].additional_kwargs["part"]
+        messages[0].additional_kwargs["spoiled"] = True
+        again = values(saver, where)["messages"][0]
+        assert "spoiled" not in again.additional_kwargs
+        assert repr(again.additional_kwargs["part"]) == repr(kept)
+        messages[0].additional_kwargs.pop("spoiled")
+    assert rows(saver, thread) == 5

@@ -14,6 +14,7 @@ from support.servers import RedisServer
 from langgraph_sessionstore import Backend, BackendError, NotReplicated, OutcomeUnknown, arun, keys, open_backend
 from langgraph_sessionstore.backends.base import Answer
 from langgraph_sessionstore.backends.redis.connections import AT_ONCE
+from langgraph_sessionstore.backends.redis.sharing import Load
 from langgraph_sessionstore.backends.redis.steps import Arrival
 from langgraph_sessionstore.backends.redis.wires import AsyncWire
 from langgraph_sessionstore.ops import Add, Append, Batch, Call, Get, Put, Range, must
@@ -121,6 +122,27 @@ def test_when_all_are_cancelled_nothing_is_left(redis7: RedisServer, departed: b
     asyncio.run(main())
 
 
+def test_nothing_is_sent_for_who_was_cancelled_before(redis7: RedisServer) -> None:
+    """Else it would be written behind what its caller has written since."""
+
+    async def main() -> None:
+        with Proxy(redis7.host, redis7.port, settle=0) as proxy:
+            async with open_backend(url_of(proxy)) as backend:
+                for _ in range(3):
+                    await backend.aexecute(one(b"warm", Add(SUM, 1)))  # on one connection
+                proxy.hold_replies()  # and another one takes a while to open
+                tasks = [asyncio.ensure_future(backend.aexecute(one(b"of %d" % n, Add(SUM, 1)))) for n in range(4)]
+                await asyncio.sleep(0.1)
+                tasks[2].cancel()
+                await asyncio.wait(tasks[2:3])
+                proxy.release_replies()
+                assert [(await tasks[n])[0] for n in (0, 1, 3)] == [[1]] * 3
+                found = await crowd(*[backend.aexecute(one(b"of %d" % n, Get(SUM))) for n in range(4)])
+                assert found == [[b"1"], [b"1"], [None], [b"1"]]
+
+    asyncio.run(main())
+
+
 def test_a_broken_connection_is_everybodys_own_trouble(redis7: RedisServer) -> None:
     """What was answered before the cut was answered; of the rest each knows what it is for itself."""
     kinds: set[type] = set()
@@ -153,9 +175,10 @@ def test_what_is_large_travels_alone(redis7: RedisServer, monkeypatch: pytest.Mo
     trips: list[tuple[bool, int]] = []
     travel = AsyncWire._travel
 
-    async def noted(wire: AsyncWire, address: Any, packed: bytes, count: int) -> Arrival:
+    async def noted(wire: AsyncWire, address: Any, load: Load) -> Arrival:
+        packed, count = load()
         trips.append((len(packed) >= AT_ONCE, count))
-        return await travel(wire, address, packed, count)
+        return await travel(wire, address, load)
 
     monkeypatch.setattr(AsyncWire, "_travel", noted)
 

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import langchain_core.messages as lc
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from serde.same import assert_same, serializer, trip
@@ -104,6 +105,13 @@ def test_a_clone_of_what_contains_itself() -> None:
     message.additional_kwargs["self"] = message.additional_kwargs
     new = clone(message)
     assert new.additional_kwargs["self"] is new.additional_kwargs is not message.additional_kwargs
+
+
+def test_a_clone_asks_nothing_of_what_a_message_holds() -> None:
+    message = lc.ToolMessage("x", tool_call_id="1", artifact=np.arange(3))
+    new = clone(message)
+    assert new.artifact.tolist() == [0, 1, 2]
+    assert new.artifact is not message.artifact
 
 
 def test_only_the_exact_classes_are_messages() -> None:

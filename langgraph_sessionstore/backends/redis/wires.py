@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from ...errors import BackendClosed
 from ...forks import Lock, in_child
 from .connections import aread_all, has_died, is_spoilt, let_go, pack, read_all, send, sentinels
-from .sharing import Sharing
+from .sharing import Load, Sharing
 from .steps import Address, Arrival, Pause, Steps, Trips
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ class AsyncWire:
                 for sentinel in sentinels(pool):
                     await sentinel.aclose()
 
-    async def _travel(self, address: Address | None, packed: bytes, count: int) -> Arrival:
+    async def _travel(self, address: Address | None, load: Load) -> Arrival:
         if address not in self._turns:
             self._turns[address] = asyncio.Semaphore(self._most)
         async with self._turns[address]:
@@ -228,7 +228,7 @@ class AsyncWire:
                         await connection.connect()
                     except Exception as exc:
                         return Arrival([], exc, sent=False)
-                arrival = await self._talk(connection, packed, count)
+                arrival = await self._talk(connection, load)
             except BaseException:  # cancelled between request and reply
                 await connection.disconnect(nowait=True)
                 raise
@@ -249,7 +249,10 @@ class AsyncWire:
             task.add_done_callback(self._returning.discard)
             raise
 
-    async def _talk(self, connection: Any, packed: bytes, count: int) -> Arrival:
+    async def _talk(self, connection: Any, load: Load) -> Arrival:
+        packed, count = load()
+        if not count:
+            return Arrival([])
         try:
             await send(connection, packed)
             arrival = await aread_all(connection, count)
