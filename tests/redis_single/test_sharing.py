@@ -92,12 +92,10 @@ def test_who_is_cancelled_does_not_stop_the_others(redis7: RedisServer) -> None:
                 proxy.release_replies()
                 found = [(await task)[0] for task in tasks if not task.cancelled()]
                 sums = [answer[0] for answer in found if isinstance(answer, list)]
-                assert len(sums) == 7
-                assert sums == sorted(set(sums))
+                assert len(set(sums)) == 7
                 assert not others()
                 (last,) = await arun(backend, must(b"left", Get(SUM)))  # those who were cancelled may have been heard
-                assert sums[-1] == int(last)
-                assert 7 <= int(last) <= 10
+                assert max(sums) <= int(last) <= 10
 
     asyncio.run(main())
 
