@@ -18,7 +18,7 @@ FORMAT = 1
 ENCRYPTED = b"\xc2"
 """How an encrypted value begins, see `backends.encrypted.seals`."""
 _HEAD = bytes([FORMAT])
-_STRICT = (
+STRICT = (
     ormsgpack.OPT_PASSTHROUGH_BIG_INT
     | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
     | ormsgpack.OPT_PASSTHROUGH_DATACLASS
@@ -26,6 +26,7 @@ _STRICT = (
     | ormsgpack.OPT_PASSTHROUGH_ENUM
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
+"""Of all that ormsgpack would take and give back as something else, it takes only tuples."""
 _TIMESTAMP = b"\xff"
 """In every timestamp, the only extension that msgpack makes something of by itself."""
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
@@ -34,7 +35,7 @@ _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 def pack(value: Any) -> bytes:
     """Turn a value into its stored form; `Unstorable` when it has none."""
     try:
-        return _HEAD + ormsgpack.packb(value, option=_STRICT)
+        return _HEAD + ormsgpack.packb(value, option=STRICT)
     except TypeError:
         return _pack_slowly(value)
 

@@ -44,7 +44,7 @@ ORIGINS: Span = (b"\x03", b"\x04")
 
 def encode(*segments: Segment) -> bytes:
     """Encode a tuple of segments as one key."""
-    return b"".join([_text(s) if type(s) is str else _segment_of(s) for s in segments])
+    return b"".join([_text(s) if type(s) is str else _encoded(s) for s in segments])
 
 
 def decode(key: bytes) -> tuple[Segment, ...]:
@@ -98,7 +98,7 @@ def _number(value: int) -> bytes:
     return b"#%c%b\x01" % (96 + len(digits), digits)
 
 
-def _segment_of(value: Segment) -> bytes:
+def _encoded(value: Segment) -> bytes:
     if isinstance(value, int):
         return _number(value)
     if not isinstance(value, str):

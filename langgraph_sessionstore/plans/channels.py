@@ -7,7 +7,7 @@ A `Draft` says what to keep and what to add. It becomes a `Value` when the branc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -226,7 +226,6 @@ def _join(parts: list[Any], part: Slice) -> None:
 
 Found = dict[int, Mapping[int, Element]]
 """Elements by branch and slot."""
-Place = Callable[[Slice, int], str]
 
 
 def load(serde: SerializerProtocol, value: Value, found: Found) -> Any:

@@ -17,6 +17,7 @@ import langchain_core.messages as lc
 import ormsgpack
 from pydantic import BaseModel
 
+from .. import codec
 from ..errors import CorruptData
 
 # The numbers are a stored format: never change or reuse one.
@@ -73,14 +74,7 @@ _FORMS: dict[type, _Form] = {cls: _form(number, cls) for number, cls in CLASSES.
 _NUMBERS: dict[type, int] = {cls: number for number, cls in CLASSES.items()}
 _ABSENT = object()
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
-_EXACT = (
-    ormsgpack.OPT_PASSTHROUGH_TUPLE
-    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-)
+_EXACT = codec.STRICT | ormsgpack.OPT_PASSTHROUGH_TUPLE
 _new = object.__new__
 # What pydantic keeps of a model, by the descriptors of its slots: the fastest way around its `__setattr__`.
 _set_dict = BaseModel.__dict__["__dict__"].__set__

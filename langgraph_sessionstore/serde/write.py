@@ -14,6 +14,7 @@ from typing import Any
 import ormsgpack
 from ormsgpack import Ext
 
+from .. import codec
 from ..errors import Unstorable
 from . import arrays, classes, codes, messages, plain
 from .plain import Pack, Rule
@@ -21,15 +22,7 @@ from .policy import TypePolicy, kind
 
 LEVELS = 256  # extensions inside extensions; reading takes as many
 _DEPTH = 500  # all that contains something; reading takes twice as many
-_OPTION = (
-    ormsgpack.OPT_PASSTHROUGH_TUPLE
-    | ormsgpack.OPT_PASSTHROUGH_BIG_INT
-    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
-    | ormsgpack.OPT_PASSTHROUGH_DATETIME
-    | ormsgpack.OPT_PASSTHROUGH_ENUM
-    | ormsgpack.OPT_PASSTHROUGH_UUID
-)
+_OPTION = codec.STRICT | ormsgpack.OPT_PASSTHROUGH_TUPLE
 _NATIVE = frozenset({type(None), bool, float, bytes, bytearray, Ext})
 _PAIRED = frozenset({codes.PAIRS, codes.ORDERED_DICT, codes.COUNTER})
 _WITH_FIELDS = frozenset({codes.MESSAGE, codes.MODEL, codes.MODEL_V1, codes.DATACLASS, codes.NAMED_TUPLE, codes.RECORD})

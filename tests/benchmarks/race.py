@@ -33,7 +33,6 @@ class Race(Generic[C]):
         self.there: list[C] = []
         self.warming = False
         self._say = say
-        self._spent: dict[str, float] = {}
         for kind in kinds:
             self.figures.beside[kind.name] = kind.beside
             try:
