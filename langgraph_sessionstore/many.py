@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 from .adapters.standing import OnBackend
+from .copying import Copied, Copy, Crossing, Progress, across, cross
 from .drive import arun, run
 from .errors import ConfigurationError
 from .info import SessionInfo, SessionPage
 from .ops import Plan
 from .plans import sessions
 from .plans.entry import afterwards
-from .plans.given import as_metadata
+from .plans.given import as_id, as_metadata
 from .session.common import Common, Duration, as_milliseconds, now
 
 PAGE = 50
@@ -113,7 +114,53 @@ class ManySessions(OnBackend):
         """The async form of `delete_sessions`."""
         return await arun(self.backend, self._delete_all(filter or {}, self._before(filter, older_than)))
 
+    # -- to another storage
+
+    def copy_to(
+        self,
+        target: ManySessions,
+        sessions: Iterable[str] | None = None,
+        *,
+        store: bool = True,
+        progress: Progress | None = None,
+        verify: bool = False,
+    ) -> Copied:
+        """Copy all sessions (or those with these ids) to the storage of another manager, and the items of the store.
+
+        What is there already stays as it is, so one that was interrupted goes on when it is called again. `verify`
+        compares all rows on both sides. `progress(done, total)` is called after each session and namespace.
+        """
+        return cross(self._copy_to(target, sessions, store, progress, verify))
+
+    async def acopy_to(
+        self,
+        target: ManySessions,
+        sessions: Iterable[str] | None = None,
+        *,
+        store: bool = True,
+        progress: Progress | None = None,
+        verify: bool = False,
+    ) -> Copied:
+        """The async form of `copy_to`."""
+        return await across(self._copy_to(target, sessions, store, progress, verify))
+
     # -- plans
+
+    def _copy_to(
+        self,
+        target: ManySessions,
+        chosen: Iterable[str] | None,
+        store: bool,
+        progress: Progress | None,
+        verify: bool,
+    ) -> Crossing[Copied]:
+        if not isinstance(target, ManySessions) or target.backend is self.backend:
+            raise ConfigurationError(f"copy_to wants the manager of another storage, not {target!r:.80}")
+        if isinstance(chosen, str):
+            raise ConfigurationError("copy_to takes a list of ids, not one")
+        chosen = None if chosen is None else list(map(as_id, chosen))
+        copy = Copy(self._common, target._common, progress, verify)
+        return copy.crossing(lambda cursor: self._list("created", False, None, PAGE, cursor), chosen, store)
 
     def _list(
         self,

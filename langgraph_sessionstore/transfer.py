@@ -17,7 +17,7 @@ import binascii
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -43,23 +43,18 @@ def _leaving(desk: Desk, take: Callable[[Row], None], progress: Progress | None)
     """Read a session in pieces."""
     at = moving.place(desk.chance.new_id())
     total = yield from moving.leave(desk, at)
-    done = 0
-
-    def gather(rows: Sequence[Row]) -> None:
-        nonlocal done
-        for row in rows:
-            take(row)
-        done += len(rows)
-        if progress is not None:
-            progress(done, total)
-
+    reader = moving.Reader(at)
     try:
-        yield from moving.pieces(at, gather)
+        while rows := (yield from reader.piece()):
+            for row in rows:
+                take(row)
+            if progress is not None:
+                progress(reader.rows, total)
     finally:
         yield from moving.drop(at)
-    if done != total:
+    if reader.rows != total:
         raise CorruptData(f"session {desk.session_id!r} changed while it was copied")
-    return done
+    return total
 
 
 def _as_dict(desk: Desk) -> Plan[dict[str, Any]]:
@@ -257,7 +252,8 @@ def arriving(desk: Desk, arrival: Arrival, progress: Progress | None) -> Plan[by
     done = 0
     try:
         for rows in arrival.pieces:
-            yield from moving.gather(desk, at, rows)
+            moving.check(desk, rows)
+            yield from moving.gather(at, rows)
             done += len(rows)
             if progress is not None:
                 progress(done, arrival.total)

@@ -42,18 +42,29 @@ def open_backend(url: str | os.PathLike[str], *, encryption: Encryption | None =
     return encrypted
 
 
-def _open(url: str | os.PathLike[str], options: dict[str, Any]) -> Backend:
+def directory_of(url: str | os.PathLike[str]) -> str | None:
+    """The directory that a URL or a path names; None when it names something else."""
+    text, scheme = _split(url)
+    return text if scheme == "path" else _file(text, {})[0] if scheme == "file" else None
+
+
+def _split(url: str | os.PathLike[str]) -> tuple[str, str]:
+    """The text of a URL, and its scheme, which is "path" for a path."""
     text = os.fspath(url) if isinstance(url, (str, os.PathLike)) else ""
     if not isinstance(text, str) or not text:
         raise ConfigurationError(f"a backend is named by a URL or a path, not by {url!r:.80}")
-    scheme, colon, rest = text.partition(":")
+    scheme, colon, _ = text.partition(":")
     is_path = isinstance(url, os.PathLike) or not colon or len(scheme) == 1 or not _is_scheme(scheme)
-    scheme = "path" if is_path else scheme.lower()
+    return text, "path" if is_path else scheme.lower()
+
+
+def _open(url: str | os.PathLike[str], options: dict[str, Any]) -> Backend:
+    text, scheme = _split(url)
     backend: Backend
-    if is_path:
+    if scheme == "path":
         backend = _load("filesystem", "FilesystemBackend")(text, **options)
     elif scheme == "memory":
-        if rest.strip("/") or options:
+        if text.partition(":")[2].strip("/") or options:
             raise ConfigurationError("the memory backend takes no path and no options: memory:")
         backend = _load("memory", "MemoryBackend")()
     elif scheme == "file":

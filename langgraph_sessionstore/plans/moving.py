@@ -7,17 +7,36 @@ Rule 2: it arrives at one moment: its rows are gathered in a place of their own,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from .. import keys
 from ..errors import CorruptData, SessionNotFound, SessionStoreError
-from ..ops import Batch, Call, Calls, Conflict, Count, Drop, Expire, Get, Plan, Put, PutNew, Range, Row, casual, must
+from ..ops import (
+    Batch,
+    Call,
+    Calls,
+    Conflict,
+    Count,
+    Drop,
+    ExpectEmpty,
+    Expire,
+    Get,
+    Plan,
+    Put,
+    PutNew,
+    Range,
+    Row,
+    Touch,
+    casual,
+    must,
+)
 from . import layout, order, pruning, records, sessions
 from .desk import Desk
 from .details import pack_born, unpack_born, unpack_details, unpack_summary
 from .editing import unpack_step
-from .entry import unpack_life
+from .entry import FOREVER, unpack_life
+from .items import STORE
 from .places import BORN, LIFE
 from .tools import unpack_typed
 
@@ -49,23 +68,37 @@ def leave(desk: Desk, at: bytes) -> Plan[int]:
     return total
 
 
-def pieces(at: bytes, take: Callable[[Sequence[Row]], None]) -> Plan[None]:
-    """Read the copy, in pieces of about the same size, whether its rows are large or small."""
-    after, limit = b"", min(CHUNK, 8)
-    while True:
-        (rows,) = yield from must(at, Range(after + keys.END if after else b"", None, limit=limit))
-        if not rows:
-            return
-        take(rows)
-        size = sum(len(value) for _, value in rows)
-        after, limit = rows[-1][0], max(1, min(CHUNK, limit * 4, len(rows) * PIECE // max(1, size)))
+class Reader:
+    """Reads what was gathered, in pieces of about the same size, whether its rows are large or small."""
+
+    def __init__(self, at: bytes) -> None:
+        self.rows = 0
+        """So many were read."""
+        self._at = at
+        self._after = b""
+        self._limit = min(CHUNK, 8)
+
+    def piece(self) -> Plan[list[Row]]:
+        """The next piece; an empty one at the end."""
+        rows: list[Row]
+        (rows,) = yield from must(self._at, Range(self._after, None, limit=self._limit))
+        if rows:
+            size = sum(len(value) for _, value in rows)
+            self.rows += len(rows)
+            self._after = rows[-1][0] + keys.END
+            self._limit = max(1, min(CHUNK, self._limit * 4, len(rows) * PIECE // max(1, size)))
+        return rows
 
 
-def gather(desk: Desk, at: bytes, rows: Sequence[Row]) -> Plan[None]:
-    """Add rows of a session that arrives, if they are such."""
+def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
+    """Add rows of what arrives."""
+    yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
+
+
+def check(desk: Desk, rows: Sequence[Row]) -> None:
+    """Refuse what are no rows of a session, or would make it unreadable."""
     for key, value in rows:
         _check(desk, key, value)
-    yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
 
 
 def _check(desk: Desk, key: bytes, value: bytes) -> None:
@@ -110,3 +143,26 @@ def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:
     done = yield from pruning.copy(desk.tools, at, desk.session_id, life, (), op_id, lift=True, runs=runs)
     yield from drop(at)
     return done
+
+
+# -- a namespace of the store
+
+
+def leave_items(partition: bytes, at: bytes) -> Plan[int]:
+    """Make a copy of a namespace to read from; how many rows it has."""
+    (outcome,) = yield Calls([Call(at, Batch(Expire(ttl=_HOUR), Count(b"", None)), source=partition)])
+    return 0 if isinstance(outcome, Conflict) else int(outcome[-1])
+
+
+def arrive_items(partition: bytes, at: bytes) -> Plan[bool]:
+    """Let what was gathered become the namespace; False when there is one meanwhile. See `shelves` for the list."""
+    tell = Call(STORE, Batch(Touch(partition)))
+    become = Call(partition, Batch(ExpectEmpty(b"", None)), source=at)
+    _, outcome, _ = yield Calls([tell, become, tell], ordered=True)
+    yield from drop(at)
+    return not isinstance(outcome, Conflict)
+
+
+def telling(rows: Sequence[Row]) -> list[Row]:
+    """Rows by which one sees whether two are the same: a session without an end may say so, or say nothing."""
+    return [row for row in rows if row != (LIFE, FOREVER.pack())]

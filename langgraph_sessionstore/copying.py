@@ -1,0 +1,224 @@
+"""From one storage into another: sessions, and the items of the store.
+
+Rule 1: what is copied arrives as a whole or not at all (see `plans.moving`), and what is there already stays as it is.
+        So a copy that was interrupted goes on when it is begun again, and nothing is there twice.
+Rule 2: rows are copied as they are. Nothing is revived, so a copy needs none of the types that are stored; and what is
+        encrypted here is sealed anew there, or plain, as that storage has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple, TypeVar
+
+from . import keys
+from .backends.base import Backend
+from .drive import arun, run
+from .errors import SessionExists, SessionNotFound
+from .info import SessionPage
+from .ops import Batch, Call, Get, Page, Plan, Tally, must, must_all
+from .plans import moving, sessions
+from .plans.items import STORE, namespaces_in
+from .session.common import Common
+
+T = TypeVar("T")
+PAGE = 50
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a copy has done."""
+
+    sessions: int = 0
+    """Sessions that it brought."""
+    sessions_there: int = 0
+    """Sessions that were there before, and stayed as they were."""
+    namespaces: int = 0
+    """Namespaces of the store that it brought."""
+    namespaces_there: int = 0
+    """Namespaces of the store that were there before, and stayed as they were."""
+    differences: Sequence[str] = ()
+    """What is not the same on both sides, if that was asked for."""
+
+
+class On(NamedTuple):
+    """A plan, and the storage that it is for."""
+
+    backend: Backend
+    plan: Plan[Any]
+
+
+Crossing = Generator[On, Any, T]
+"""What works on two storages: it yields plans, and receives their results."""
+
+
+def cross(crossing: Crossing[T]) -> T:
+    """Carry it out."""
+    reply: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = crossing.send(reply) if error is None else crossing.throw(error)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        reply = error = None
+        try:
+            reply = run(*step)
+        except BaseException as exc:
+            error = exc
+
+
+async def across(crossing: Crossing[T]) -> T:
+    """The async form of `cross`."""
+    reply: Any = None
+    error: BaseException | None = None
+    while True:
+        try:
+            step = crossing.send(reply) if error is None else crossing.throw(error)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        reply = error = None
+        try:
+            reply = await arun(*step)
+        except BaseException as exc:
+            error = exc
+
+
+class _Thing(NamedTuple):
+    """What is copied at once: a session, or a namespace of the store."""
+
+    name: str
+    partition: bytes
+    leave: Callable[[Common, bytes], Plan[int]]
+    arrive: Callable[[Common, bytes], Plan[Any]]
+
+
+def _session(name: str) -> _Thing:
+    return _Thing(
+        f"session {name!r}",
+        keys.session(name),
+        lambda here, at: moving.leave(here.desk(name), at),
+        lambda there, at: moving.arrive(there.desk(name), at),
+    )
+
+
+def _namespace(labels: tuple[str, ...]) -> _Thing:
+    partition = keys.encode("store", *labels)
+    return _Thing(
+        f"namespace {labels!r}",
+        partition,
+        lambda here, at: moving.leave_items(partition, at),
+        lambda there, at: moving.arrive_items(partition, at),
+    )
+
+
+class Copy:
+    """A copy under way."""
+
+    def __init__(self, here: Common, there: Common, progress: Progress | None, verify: bool) -> None:
+        self._here = here
+        self._there = there
+        self._progress = progress
+        self._verify = verify
+        self._done = self._total = 0
+        self._differences: list[str] = []
+
+    def crossing(
+        self, listed: Callable[[str | None], Plan[SessionPage]], chosen: Iterable[str] | None, store: bool
+    ) -> Crossing[Copied]:
+        """Copy the chosen sessions, or all; and the store's items."""
+        names = None if chosen is None else list(dict.fromkeys(chosen))
+        (namespaces,) = (yield On(self._here.backend, must(STORE, Tally()))) if store else (0,)
+        total = (yield On(self._here.backend, sessions.count())) if names is None else len(names)
+        self._total = total + namespaces
+        brought = was = 0
+        cursor: str | None = None
+        while True:
+            if names is None:
+                page = yield On(self._here.backend, listed(cursor))
+                part, cursor = [info.id for info in page], page.cursor
+            else:
+                part, names = names[:PAGE], names[PAGE:]
+                cursor = "" if names else None
+                yield On(self._here.backend, _all_there(part))
+            count = yield from self._bring([_session(name) for name in part])
+            brought, was = brought + count, was + len(part) - count
+            if cursor is None:
+                break
+        items = (yield from self._items()) if store else (0, 0)
+        return Copied(brought, was, *items, tuple(self._differences))
+
+    def _items(self) -> Crossing[tuple[int, int]]:
+        brought = was = 0
+        after: bytes | None = b""
+        while after is not None:
+            (entries,) = yield On(self._here.backend, must(STORE, Page("name", after=after, limit=PAGE)))
+            things = [_namespace(labels) for labels in namespaces_in(entries)]
+            count = yield from self._bring(things)
+            brought, was, after = brought + count, was + len(things) - count, entries.cursor or None
+        return brought, was
+
+    def _bring(self, things: Sequence[_Thing]) -> Crossing[int]:
+        """Bring what is not there yet; how many that were."""
+        marks = yield On(self._there.backend, _marks([thing.partition for thing in things]))
+        brought = 0
+        for thing, there in zip(things, marks, strict=True):
+            if not there:
+                brought += yield from self._carry(thing)
+            if self._verify and (yield from self._digest(self._here, thing)) != (
+                yield from self._digest(self._there, thing)
+            ):
+                self._differences.append(f"{thing.name} is not the same on both sides")
+            self._done += 1
+            if self._progress is not None:
+                self._progress(self._done, max(self._done, self._total))
+        return brought
+
+    def _carry(self, thing: _Thing) -> Crossing[int]:
+        here, there = self._here, self._there
+        at = moving.place(here.chance.new_id())
+        try:
+            yield On(here.backend, thing.leave(here, at))
+            reader = moving.Reader(at)
+            while rows := (yield On(here.backend, reader.piece())):
+                yield On(there.backend, moving.gather(at, rows))
+            if not reader.rows:  # it was deleted since it was listed
+                return 0
+            arrived = yield On(there.backend, thing.arrive(there, at))
+        except SessionExists:  # somebody else was faster
+            return 0
+        finally:
+            yield On(here.backend, moving.drop(at))
+            yield On(there.backend, moving.drop(at))
+        return int(bool(arrived))
+
+    def _digest(self, side: Common, thing: _Thing) -> Crossing[bytes]:
+        """Of all rows at one moment."""
+        at, digest = moving.place(side.chance.new_id()), sha256()
+        try:
+            yield On(side.backend, thing.leave(side, at))
+            reader = moving.Reader(at)
+            while rows := (yield On(side.backend, reader.piece())):
+                for key, value in moving.telling(rows):
+                    digest.update(b"%d %d " % (len(key), len(value)) + key + value)
+        finally:
+            yield On(side.backend, moving.drop(at))
+        return digest.digest()
+
+
+def _marks(partitions: Sequence[bytes]) -> Plan[list[bool]]:
+    """Which of these are there."""
+    look = Batch(Get(keys.INCARNATION), Get(keys.TOMBSTONE))
+    found = yield from must_all([Call(partition, look) for partition in partitions])
+    return [there is not None and tombstone is None for there, tombstone in found]
+
+
+def _all_there(names: Sequence[str]) -> Plan[None]:
+    for name, there in zip(names, (yield from _marks([keys.session(name) for name in names])), strict=True):
+        if not there:
+            raise SessionNotFound(f"there is no session {name!r} to copy")
