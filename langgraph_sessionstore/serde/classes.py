@@ -15,7 +15,7 @@ from typing import Any
 import ormsgpack
 import pydantic
 
-from ..errors import CorruptData, DataError, Unstorable
+from ..errors import CorruptData, DataError, Unstorable, UntrustedType
 from . import codes
 from .plain import Pack, Rule
 from .policy import RECORDS, TypePolicy, name_of
@@ -46,13 +46,18 @@ def rule_for(cls: Any, code: int, ref: Any) -> Rule:
     return code, lambda value, pack: [ref, _attributes(value, names)]
 
 
-def makers(policy: TypePolicy) -> dict[int, Callable[[Any], Any]]:
-    """What makes a value of its parts, for each form that names a class."""
+def makers(policy: TypePolicy, unknown: Callable[[Any, Any], Any] | None = None) -> dict[int, Callable[[Any], Any]]:
+    """What makes a value of its parts, for each form that names a class; `unknown` of one that may not be revived."""
 
     def maker(code: int, make: Callable[..., Any]) -> Callable[[Any], Any]:
         def revive(parts: Any) -> Any:
             ref, *rest = parts
-            cls = policy.find(ref, code)
+            try:
+                cls = policy.find(ref, code)
+            except UntrustedType:
+                if unknown is None:
+                    raise
+                return unknown(ref, rest)
             try:
                 return make(cls, *rest)
             except DataError:

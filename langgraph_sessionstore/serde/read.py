@@ -29,12 +29,12 @@ _BELIEVES = tuple(int(part) for part in ormsgpack.__version__.split(".")[:2]) < 
 
 
 class Reader:
-    """Unpacks values under a policy."""
+    """Unpacks values under a policy; what that does not revive is made by `unknown`, if there is one."""
 
-    def __init__(self, policy: TypePolicy) -> None:
+    def __init__(self, policy: TypePolicy, unknown: Callable[[Any, Any], Any] | None = None) -> None:
         makers: dict[int, Callable[[Any], Any]] = {
             **plain.MAKERS,
-            **classes.makers(policy),
+            **classes.makers(policy, unknown),
             codes.ARRAY: arrays.make,
             codes.SCALAR: arrays.make_scalar,
             codes.MESSAGE: messages.make,

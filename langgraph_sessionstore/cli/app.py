@@ -1,0 +1,85 @@
+"""The commands under one name, and what becomes of errors: a sentence, and how the process ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..errors import ConfigurationError, SessionStoreError
+from .caring import caring
+from .changing import changing
+from .looking import looking
+from .moving import moving
+from .output import safe
+
+BROKEN_PIPE = 141  # as of a process that is ended by its signal
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="sessionstore",
+    help="Look at sessions, change them, move them, and take care of their storage.\n\n"
+    "The storage is named by --url or SESSIONSTORE_URL: a directory, or a URL such as redis://localhost:6379. When "
+    "SESSIONSTORE_ENCRYPTION_KEYS is set, it is opened with these keys.",
+    epilog="It ends with 0 when all is well, 1 when something is not there, not right or not possible, 2 when it was "
+    "asked in a wrong way, 130 when it was interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for group in (looking, changing, moving, caring):
+    for command in group.registered_commands:
+        app.registered_commands.append(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"{__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def perform(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says: how the process ends."""
+    try:
+        code: Any = app(None if arguments is None else list(arguments), standalone_mode=True)
+        sys.stdout.flush()
+    except SystemExit as exc:
+        code = exc.code
+    except BrokenPipeError:  # whoever reads has read enough
+        return _deaf()
+    except KeyboardInterrupt:
+        return _say("interrupted", INTERRUPTED)
+    except SessionStoreError as exc:
+        return _say(f"error: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _deaf()
+    return code if isinstance(code, int) else 0 if code is None else 1
+
+
+def _say(text: str, code: int) -> int:
+    try:
+        sys.stderr.write(f"{safe(text)}\n")
+    except BrokenPipeError:
+        _deaf()
+    return code
+
+
+def _deaf() -> int:
+    """Let nothing else be written to where nobody reads."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return BROKEN_PIPE

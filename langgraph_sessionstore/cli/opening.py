@@ -1,0 +1,61 @@
+"""The storage that a command works on, and the options that all commands have."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from ..backends import directory_of
+from ..backends.keyring import VARIABLE
+from ..errors import ConfigurationError
+from ..manager import SessionManager
+from .output import safe
+
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--url", "-u", envvar="SESSIONSTORE_URL", help="The storage: a directory, or a URL.", show_envvar=True
+    ),
+]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Content: TypeAlias = Annotated[bool, typer.Option("--content", help="Print what was said as well.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Filter: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--filter", "-f", metavar="NAME=VALUE", help="Only with this in their metadata. May be given again."),
+]
+SessionId: TypeAlias = Annotated[str, typer.Argument(metavar="ID", help="The session.", show_default=False)]
+
+
+@contextmanager
+def storage(url: str | None, *, create: bool = False, plain: bool = False, **options: Any) -> Iterator[SessionManager]:
+    """The manager of a storage. One that is not there is an error, unless it may be made.
+
+    It is encrypted when there are keys in the environment, unless it is said to be `plain`.
+    """
+    if not url:
+        raise typer.BadParameter("name the storage: --url ./sessions, or set SESSIONSTORE_URL")
+    directory = directory_of(url)
+    if directory is not None and not create and not Path(directory).is_dir():
+        raise ConfigurationError(f"there is no storage at {directory}: the directory does not exist")
+    encrypted = bool(os.environ.get(VARIABLE)) and not plain
+    with SessionManager.from_url(url, encryption=encrypted or None, **options) as manager:
+        yield manager
+
+
+def ask(question: str, yes: bool) -> None:
+    """Go on only if that is wanted."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: say --yes to do it, or --dry-run to see what it would do")
+    sys.stderr.write(f"{safe(question)} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise typer.Abort
