@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import ConfigurationError, SessionStoreError
@@ -20,8 +21,32 @@ from .output import safe
 BROKEN_PIPE = 141  # as of a process that is ended by its signal
 INTERRUPTED = 130
 
+
+class _Commands(TyperGroup):
+    """The commands, and what becomes of errors in them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:  # whoever reads has read enough; nothing else shall be written there
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            _end("interrupted", INTERRUPTED)
+        except SessionStoreError as exc:
+            _end(f"error: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
+        return result
+
+
+def _end(text: str, code: int) -> NoReturn:
+    sys.stderr.write(f"{safe(text)}\n")
+    sys.exit(code)
+
+
 app = typer.Typer(
     name="sessionstore",
+    cls=_Commands,
     help="Look at sessions, change them, move them, and take care of their storage.\n\n"
     "The storage is named by --url or SESSIONSTORE_URL: a directory, or a URL such as redis://localhost:6379. When "
     "SESSIONSTORE_ENCRYPTION_KEYS is set, it is opened with these keys.",
@@ -54,32 +79,7 @@ def _root(
 def perform(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says: how the process ends."""
     try:
-        code: Any = app(None if arguments is None else list(arguments), standalone_mode=True)
-        sys.stdout.flush()
+        app(None if arguments is None else list(arguments))
     except SystemExit as exc:
-        code = exc.code
-    except BrokenPipeError:  # whoever reads has read enough
-        return _deaf()
-    except KeyboardInterrupt:
-        return _say("interrupted", INTERRUPTED)
-    except SessionStoreError as exc:
-        return _say(f"error: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _deaf()
-    return code if isinstance(code, int) else 0 if code is None else 1
-
-
-def _say(text: str, code: int) -> int:
-    try:
-        sys.stderr.write(f"{safe(text)}\n")
-    except BrokenPipeError:
-        _deaf()
-    return code
-
-
-def _deaf() -> int:
-    """Let nothing else be written to where nobody reads."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return BROKEN_PIPE
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    return 0

@@ -22,7 +22,9 @@ caring = typer.Typer()
 @caring.command()
 def stats(
     url: Url = None,
-    largest: Annotated[int, typer.Option("--largest", "-n", min=0, max=1000, help="Name so many of the largest.")] = 10,
+    largest: Annotated[
+        int, typer.Option("--largest", "-n", metavar="N", min=0, max=1000, help="Name so many of the largest.")
+    ] = 10,
     as_json: Json = False,
 ) -> None:
     """Say how much is stored: sessions, bytes by kind, the largest, what sharing saves. Reads everything once."""
@@ -134,7 +136,9 @@ def _checked(manager: SessionManager, ids: list[str] | None, repair: bool, progr
 @caring.command()
 def bench(
     url: Url = None,
-    turns: Annotated[int, typer.Option("--turns", "-t", min=1, max=10_000, help="Turns of the conversation.")] = 50,
+    turns: Annotated[
+        int, typer.Option("--turns", "-t", metavar="N", min=1, max=10_000, help="Turns of the conversation.")
+    ] = 50,
     as_json: Json = False,
 ) -> None:
     """Measure what calls cost on this storage, with a session of its own that is deleted afterwards.

@@ -124,9 +124,9 @@ def redo(session_id: SessionId, url: Url = None, as_json: Json = False) -> None:
 def rewind(
     session_id: SessionId,
     url: Url = None,
-    turns: Annotated[int | None, typer.Option("--turns", "-t", min=1, help="So many turns back.")] = None,
+    turns: Annotated[int | None, typer.Option("--turns", "-t", metavar="N", min=1, help="So many turns back.")] = None,
     to: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Back to this one: the beginning of its id.")
+        str | None, typer.Option("--to", metavar="CHECKPOINT", help="Back to this one: the beginning of its id.")
     ] = None,
     as_json: Json = False,
 ) -> None:

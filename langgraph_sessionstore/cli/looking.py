@@ -26,17 +26,26 @@ from .tree import drawn, grown
 from .viewing import Viewer, described, plain
 
 looking = typer.Typer()
-Namespace = Annotated[str, typer.Option("--ns", help="The namespace of a subgraph's checkpoints.", show_default=False)]
+Namespace = Annotated[
+    str,
+    typer.Option("--ns", metavar="NAMESPACE", help="The namespace of a subgraph's checkpoints.", show_default=False),
+]
 
 
 @looking.command()
 def ls(
     url: Url = None,
     filter: Filter = None,
-    sort: Annotated[Literal["updated", "created"], typer.Option(help="By last use, or by creation.")] = "updated",
+    sort: Annotated[
+        Literal["updated", "created"],
+        typer.Option("--sort", metavar="updated|created", help="By last use, or by creation."),
+    ] = "updated",
     oldest: Annotated[bool, typer.Option("--oldest", help="The oldest first.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="So many on a page.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the page begins, as the page before has said.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, max=1000, help="So many on a page.")] = 50,
+    cursor: Annotated[
+        str | None,
+        typer.Option("--cursor", metavar="CURSOR", help="Where the page begins, as the page before has said."),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All pages.")] = False,
     counted: Annotated[bool, typer.Option("--count", help="Only how many there are.")] = False,
     as_json: Json = False,
@@ -108,7 +117,9 @@ def show(
     session_id: SessionId,
     url: Url = None,
     content: Content = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="The last so many checkpoints (0: all).")] = 30,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="N", min=0, help="The last so many checkpoints (0: all).")
+    ] = 30,
     as_json: Json = False,
 ) -> None:
     """Show a session: what is known of it, its messages, summary and usage, its checkpoints as a tree with forks.
@@ -201,7 +212,10 @@ def _show_tree(out: Output, checkpoints: list[dict[str, Any]]) -> None:
 def state(
     session_id: SessionId,
     url: Url = None,
-    checkpoint: Annotated[str | None, typer.Option(help="The beginning of its id; the newest unless given.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option("--checkpoint", "-c", metavar="ID", help="The beginning of its id; the newest unless given."),
+    ] = None,
     ns: Namespace = "",
     content: Content = False,
     as_json: Json = False,

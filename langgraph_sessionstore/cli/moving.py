@@ -113,7 +113,7 @@ def migrate(
         list[str] | None, typer.Option("--thread", "-t", metavar="ID", help="Only this one. May be given again.")
     ] = None,
     only: Annotated[
-        Literal["threads", "items"] | None, typer.Option(help="Only checkpoints, or only the items of the store.")
+        Literal["threads", "items"] | None, typer.Option("--only", metavar="threads|items", help="Only one of both.")
     ] = None,
     verify: Verify = False,
     keep_going: Annotated[

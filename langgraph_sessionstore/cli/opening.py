@@ -20,7 +20,12 @@ from .output import safe
 Url: TypeAlias = Annotated[
     str | None,
     typer.Option(
-        "--url", "-u", envvar="SESSIONSTORE_URL", help="The storage: a directory, or a URL.", show_envvar=True
+        "--url",
+        "-u",
+        metavar="URL",
+        envvar="SESSIONSTORE_URL",
+        help="The storage: a directory, or a URL.",
+        show_envvar=True,
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

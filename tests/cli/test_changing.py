@@ -111,9 +111,9 @@ def test_fork_undo_redo_rewind(command: Command, manager: SessionManager) -> Non
     assert len(manager.get_session(made["id"]).messages) == 3  # type: ignore[union-attr]
     taken = command("fork", "log", "other")
     assert (taken.code, "exists already" in taken.err) == (1, True)
-    assert command("undo", "log").out == "Restored: before append\n"
+    assert command("undo", "log").out == "Restored: before append of 1 message\n"
     assert len(session) == 2
-    assert command("redo", "log", "--json").json == {"restored": "after append"}
+    assert command("redo", "log", "--json").json == {"restored": "after append of 1 message"}
     assert len(session) == 3
     assert command("rewind", "log", "-t", "1").out == "Restored: before the last turn\n"
     assert len(session) == 2
