@@ -28,6 +28,7 @@ from .adapters.store import SessionStore
 from .backends import open_backend
 from .backends.base import Backend
 from .backends.keyring import Keyring
+from .copying import Copied
 from .drive import arun, run
 from .errors import (
     BackendClosed,
@@ -86,6 +87,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "Conversation",
+    "Copied",
     "CorruptData",
     "DamagedStorage",
     "DataError",

@@ -13,6 +13,7 @@ import typer
 
 from ..backends import directory_of
 from ..backends.keyring import VARIABLE
+from ..backends.sqlite_file import NAME
 from ..errors import ConfigurationError
 from ..manager import SessionManager
 from .output import safe
@@ -47,8 +48,9 @@ def storage(url: str | None, *, create: bool = False, plain: bool = False, **opt
     if not url:
         raise typer.BadParameter("name the storage: --url ./sessions, or set SESSIONSTORE_URL")
     directory = directory_of(url)
-    if directory is not None and not create and not Path(directory).is_dir():
-        raise ConfigurationError(f"there is no storage at {directory}: the directory does not exist")
+    if directory is not None and not create and not Path(directory, NAME).exists():
+        why = f"no {NAME} in it" if Path(directory).is_dir() else "no such directory"
+        raise ConfigurationError(f"there is no storage at {directory}: {why}")
     encrypted = bool(os.environ.get(VARIABLE)) and not plain
     with SessionManager.from_url(url, encryption=encrypted or None, **options) as manager:
         yield manager
