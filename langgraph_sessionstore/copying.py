@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from . import keys
 from .backends.base import Backend
 from .drive import arun, run
-from .errors import SessionExists, SessionNotFound
+from .errors import SessionDeleted, SessionExists, SessionNotFound
 from .info import SessionPage
 from .ops import Batch, Call, Get, Page, Plan, Tally, must, must_all
 from .plans import moving, sessions
@@ -146,8 +146,8 @@ class Copy:
                 part, names = names[:PAGE], names[PAGE:]
                 cursor = "" if names else None
                 yield On(self._here.backend, _all_there(part))
-            count = yield from self._bring([_session(name) for name in part])
-            brought, was = brought + count, was + len(part) - count
+            more, were = yield from self._bring([_session(name) for name in part])
+            brought, was = brought + more, was + were
             if cursor is None:
                 break
         items = (yield from self._items()) if store else (0, 0)
@@ -158,18 +158,17 @@ class Copy:
         after: bytes | None = b""
         while after is not None:
             (entries,) = yield On(self._here.backend, must(STORE, Page("name", after=after, limit=PAGE)))
-            things = [_namespace(labels) for labels in namespaces_in(entries)]
-            count = yield from self._bring(things)
-            brought, was, after = brought + count, was + len(things) - count, entries.cursor or None
+            more, were = yield from self._bring([_namespace(labels) for labels in namespaces_in(entries)])
+            brought, was, after = brought + more, was + were, entries.cursor or None
         return brought, was
 
-    def _bring(self, things: Sequence[_Thing]) -> Crossing[int]:
-        """Bring what is not there yet; how many that were."""
+    def _bring(self, things: Sequence[_Thing]) -> Crossing[tuple[int, int]]:
+        """Bring what is not there yet: how many that were, and how many were there."""
         marks = yield On(self._there.backend, _marks([thing.partition for thing in things]))
-        brought = 0
+        brought = was = 0
         for thing, there in zip(things, marks, strict=True):
-            if not there:
-                brought += yield from self._carry(thing)
+            arrived = False if there else (yield from self._carry(thing))
+            brought, was = brought + (arrived is True), was + (arrived is False)
             if self._verify and (yield from self._digest(self._here, thing)) != (
                 yield from self._digest(self._there, thing)
             ):
@@ -177,9 +176,10 @@ class Copy:
             self._done += 1
             if self._progress is not None:
                 self._progress(self._done, max(self._done, self._total))
-        return brought
+        return brought, was
 
-    def _carry(self, thing: _Thing) -> Crossing[int]:
+    def _carry(self, thing: _Thing) -> Crossing[bool | None]:
+        """Bring it; False: somebody else was faster, None: it is gone since it was listed."""
         here, there = self._here, self._there
         at = moving.place(here.chance.new_id())
         try:
@@ -187,15 +187,17 @@ class Copy:
             reader = moving.Reader(at)
             while rows := (yield On(here.backend, reader.piece())):
                 yield On(there.backend, moving.gather(at, rows))
-            if not reader.rows:  # it was deleted since it was listed
-                return 0
+            if not reader.rows:
+                return None
             arrived = yield On(there.backend, thing.arrive(there, at))
-        except SessionExists:  # somebody else was faster
-            return 0
+        except SessionExists:
+            return False
+        except (SessionDeleted, SessionNotFound):
+            return None
         finally:
             yield On(here.backend, moving.drop(at))
             yield On(there.backend, moving.drop(at))
-        return int(bool(arrived))
+        return bool(arrived)
 
     def _digest(self, side: Common, thing: _Thing) -> Crossing[bytes]:
         """Of all rows at one moment."""
@@ -206,6 +208,8 @@ class Copy:
             while rows := (yield On(side.backend, reader.piece())):
                 for key, value in moving.telling(rows):
                     digest.update(b"%d %d " % (len(key), len(value)) + key + value)
+        except (SessionDeleted, SessionNotFound):
+            return b""
         finally:
             yield On(side.backend, moving.drop(at))
         return digest.digest()
