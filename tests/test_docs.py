@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.servers import RedisServer
 
+import langgraph_sessionstore
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 CHANGES = re.findall(r"```diff\n(.*?)```", README, re.DOTALL)
@@ -86,3 +88,16 @@ def test_readme_names_every_option_and_scheme() -> None:
 
     for word in (*(f"{scheme}:" for scheme in SCHEMES), "durability", "busy_timeout", "max_connections", "patience"):
         assert word in README, word
+
+
+def test_readme_names_every_public_name() -> None:
+    section = README.partition("## Public names")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section.partition("And the modules")[0])) - {"langgraph_sessionstore"}
+    assert named == set(langgraph_sessionstore.__all__)
+
+
+def test_links_within_the_readme_lead_somewhere() -> None:
+    titles = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", README, flags=re.DOTALL), re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    links = set(re.findall(r"\]\(#([^)]*)\)", README.replace("\n", " ")))
+    assert sorted(links - anchors) == []
