@@ -41,7 +41,7 @@ def near(manager: SessionManager, wrong: str) -> list[str]:
     for each in seen:
         folded.setdefault(each.casefold(), each)
     alike = [folded[each] for each in get_close_matches(wrong.casefold(), folded, n=_NAMED)]
-    return list(dict.fromkeys([*found, *alike]))[:_NAMED]
+    return [each for each in dict.fromkeys([*found, *alike]) if each != wrong][:_NAMED]
 
 
 def _names(manager: SessionManager, page: Page) -> tuple[list[str], bytes | None]:
