@@ -14,6 +14,7 @@ The tour, from below:
 * `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
   `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`. `SessionData` shows all
   sessions as a store that is only read: `manager.data`.
+* `server` has what LangGraph's server takes from its `langgraph.json`.
 * `observe=hook` tells of each call to a storage (`BackendCall`); `observability` has hooks for logs and OpenTelemetry.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 

@@ -11,6 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import ConfigurationError, NotReplicated, SessionStoreError
@@ -149,4 +150,6 @@ def _size(part: Any) -> int:
     """The bytes in an operation or a reply, however deep they lie."""
     if isinstance(part, bytes):
         return len(part)
+    if isinstance(part, list) and part and type(part[0]) is tuple:  # rows, of which there may be many
+        return sum(map(len, chain.from_iterable(part)))
     return sum(map(_size, part)) if isinstance(part, (tuple, list)) else 0
