@@ -14,11 +14,14 @@ The tour, from below:
 * `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
   `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`. `SessionData` shows all
   sessions as a store that is only read: `manager.data`.
+* `server` has what LangGraph's server takes from its `langgraph.json`.
+* `observe=hook` tells of each call to a storage (`BackendCall`); `observability` has hooks for logs and OpenTelemetry.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 
 `open_backend(url)` is the way to the foundation; `testing.BackendContract` is what a backend of your own has to pass.
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from .adapters.cache import SessionCache
@@ -73,13 +76,16 @@ from .usage import Metrics, Price, Usage
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
     from .backends.encrypted import EncryptedBackend
+    from .backends.observed import BackendCall, ObservedBackend
     from .conversation import Conversation
 
 __version__ = "0.1.0"
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants to hear of it says where
 
 __all__ = [
     "SESSION_NAMESPACE",
     "Backend",
+    "BackendCall",
     "BackendClosed",
     "BackendError",
     "BackendFull",
@@ -105,6 +111,7 @@ __all__ = [
     "MissingExtra",
     "NotReplicated",
     "NothingToUndo",
+    "ObservedBackend",
     "OutcomeUnknown",
     "Price",
     "Session",
@@ -147,4 +154,8 @@ def __getattr__(name: str) -> Any:
         from .backends.encrypted import EncryptedBackend
 
         return EncryptedBackend
+    if name in ("BackendCall", "ObservedBackend"):  # likewise
+        from .backends import observed
+
+        return getattr(observed, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

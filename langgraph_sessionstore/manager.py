@@ -119,7 +119,8 @@ class SessionManager(ManySessions):
         encryption: Encryption | None = None,
         **options: Any,
     ) -> SessionManager:
-        """Open the backend that a URL names (see `open_backend` for URLs, encryption and options), and stand on it."""
+        """Open the backend that a URL names, and stand on it; see `open_backend` for URLs, encryption and options,
+        `observe` among them."""
         own: Any = {"ttl": ttl, "sliding": sliding, "undo": undo, "prices": prices, "channel": channel}
         own |= {"index": index, "store_ttl": store_ttl}
         own |= {"tombstone": tombstone, "serde": serde, "allow": allow, "strict": strict, "share": share}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_redis_urls_are_understood_without_a_server(url: str) -> None:
         ("redis+cluster://h:1/2", {}, "no databases"),
     ],
 )
-def test_urls_that_cannot_work_say_why(url: str, options: dict[str, str], message: str, tmp_path: Path) -> None:
+def test_urls_that_cannot_work_say_why(url: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=message) as caught:
         open_backend(url.replace("file:x", f"file:{tmp_path}/x"), **options)
     assert "s3cret" not in "".join(traceback.format_exception(caught.value)[-1:])

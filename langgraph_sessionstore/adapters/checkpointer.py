@@ -192,11 +192,11 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete all checkpoints and writes of a thread, and its session when nothing else is in it."""
-        run(self.backend, pruning.delete_thread(self.tools(), thread_name(thread_id)))
+        run(self.backend, self._delete(thread_name(thread_id)))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """The async form of `delete_thread`."""
-        await arun(self.backend, pruning.delete_thread(self.tools(), thread_name(thread_id)))
+        await arun(self.backend, self._delete(thread_name(thread_id)))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints of these runs with their writes, in all threads.
@@ -337,6 +337,9 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         value = values.get(self._channel) if self._channel in new_versions else None
         return isinstance(value, list) and any(isinstance(each, BaseMessage) for each in value[:1])
 
+    def _delete(self, thread: str) -> Plan[None]:
+        return pruning.delete_thread(self.tools(), thread)
+
     def _copy_thread(self, source: str, target: str) -> Plan[None]:
         source, target = thread_name(source), thread_name(target)
         if source == target:
@@ -349,9 +352,8 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
             raise ConfigurationError(f"no strategy {strategy!r} for prune: there are 'keep_latest' and 'delete'")
         if isinstance(thread_ids, str):
             raise ConfigurationError("prune takes a list of thread ids, not one")
-        prune = pruning.delete_thread if strategy == "delete" else pruning.keep_latest
         for number, thread in enumerate(map(thread_name, thread_ids)):
-            plan = prune(self.tools(), thread)
+            plan = self._delete(thread) if strategy == "delete" else pruning.keep_latest(self.tools(), thread)
             yield from afterwards(plan) if number else plan
 
 

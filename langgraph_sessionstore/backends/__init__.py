@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigurationError, MissingExtra
 from .base import Backend
 from .keyring import Encryption, keyring_of
+
+if TYPE_CHECKING:
+    from .observed import Hook
 
 REDIS_SCHEMES = (
     "redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel",
@@ -18,11 +21,13 @@ REDIS_SCHEMES = (
 SCHEMES = ("memory", "file", *REDIS_SCHEMES)
 
 
-def open_backend(url: str | os.PathLike[str], *, encryption: Encryption | None = None, **options: Any) -> Backend:
+def open_backend(
+    url: str | os.PathLike[str], *, encryption: Encryption | None = None, observe: Hook | None = None, **options: Any
+) -> Backend:
     """Open the backend that a URL names; options may stand in its query or be given by name.
 
     With `encryption` (a key of 32 bytes, several, a `Keyring`, or True for those in the environment) all values are
-    encrypted, on any backend.
+    encrypted, on any backend. `observe` is told of each call to the storage (see `BackendCall`), below the encryption.
 
     memory:                                     in this process
     file:./.sessions, or just a path            SQLite in a directory
@@ -32,14 +37,13 @@ def open_backend(url: str | os.PathLike[str], *, encryption: Encryption | None =
     """
     keyring = None if encryption is None or encryption is False else keyring_of(encryption)
     backend = _open(url, options)
-    if keyring is None:
-        return backend
     try:
-        encrypted: Backend = _load("encrypted", "EncryptedBackend")(backend, keyring)
+        if observe is not None:
+            backend = _load("observed", "ObservedBackend")(backend, observe)
+        return backend if keyring is None else _load("encrypted", "EncryptedBackend")(backend, keyring)
     except BaseException:
         backend.close()
         raise
-    return encrypted
 
 
 def directory_of(url: str | os.PathLike[str]) -> str | None:

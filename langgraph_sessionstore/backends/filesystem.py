@@ -37,6 +37,7 @@ from ..errors import (
 from ..ops import Call
 from .apply import apply
 from .base import Answer, Backend, not_tried, refuse_copies
+from .retries import COUNTED, again
 from .sqlite_file import connect, prepare
 from .sqlite_pool import Pool
 from .sqlite_rows import Partition, WriteNeeded, sweep
@@ -85,7 +86,7 @@ class FilesystemBackend(Backend):
         """See `Backend.execute`."""
         refuse_copies(calls)
         self._refuse_closed()
-        (result,) = self._do([Unit(calls, ordered)])
+        (result,) = self._do([Unit(calls, ordered, COUNTED.get())])
         if isinstance(result, Exception):
             raise result
         return result
@@ -94,7 +95,7 @@ class FilesystemBackend(Backend):
         """See `Backend.execute`. A caller that is cancelled does not stop it."""
         refuse_copies(calls)
         self._refuse_closed()
-        unit = Unit(calls, ordered)
+        unit = Unit(calls, ordered, COUNTED.get())
         return await self._workers["writes" if unit.writes else "reads"].do(unit)
 
     def close(self) -> None:
@@ -133,9 +134,9 @@ class FilesystemBackend(Backend):
         writing = any(unit.writes for unit in units)
         try:
             try:
-                return [*self._patiently(lambda: self._transaction(db, units, writing))]
+                return [*self._patiently(lambda: self._transaction(db, units, writing), units)]
             except WriteNeeded:
-                return [*self._patiently(lambda: self._transaction(db, units, True))]
+                return [*self._patiently(lambda: self._transaction(db, units, True), units)]
         except (BackendUnavailable, OutcomeUnknown) as exc:  # it would be no better one by one
             return [[exc] * len(unit.calls) for unit in units]
         except Exception as exc:
@@ -150,7 +151,7 @@ class FilesystemBackend(Backend):
                 if skipped := not_tried(units[0].ordered, answers):
                     answers.append(skipped)
                     continue
-                (alone,) = self._group(db, [Unit([call], False)])
+                (alone,) = self._group(db, [Unit([call], False, units[0].retries)])
                 if isinstance(alone, Exception):
                     return [alone]
                 answers += alone
@@ -214,7 +215,7 @@ class FilesystemBackend(Backend):
         except (sqlite3.Error, UnicodeDecodeError) as exc:
             raise self._translate(exc) from exc
 
-    def _patiently(self, attempt: Callable[[], T]) -> T:
+    def _patiently(self, attempt: Callable[[], T], units: Sequence[Unit] = ()) -> T:
         """Try again, with jitter, while another process holds the file."""
         until = time.monotonic() + self._patience
         pause = 0.001
@@ -228,6 +229,8 @@ class FilesystemBackend(Backend):
                     raise BackendUnavailable(f"other processes kept {self.path} busy for {self._patience} s") from exc
             time.sleep(random.uniform(0.2, 1.0) * pause)
             pause = min(pause * 1.5, 0.05)
+            for unit in units:
+                again(unit.retries)
 
     def _translate(self, exc: sqlite3.Error | UnicodeDecodeError) -> BackendError:
         """The only place where SQLite's errors become ours. Its messages are fixed texts in its source."""

@@ -55,7 +55,10 @@ class Keyring:
         keys = [part.strip() for part in text.split(",") if part.strip()]
         if not keys:
             raise ConfigurationError(f"the environment variable {variable} holds no key; {_HELP}")
-        return cls(*keys, plaintext=plaintext)
+        try:
+            return cls(*keys, plaintext=plaintext)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"the environment variable {variable}: {exc}") from exc
 
     @classmethod
     def from_password(cls, password: str, salt: bytes, *, plaintext: bool = False) -> Keyring:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 from ..errors import BackendClosed
 from ..ops import Call
 from .base import Answer
+from .retries import Retries
 
 GROUP = 256  # so many callers share a transaction at most
 
@@ -24,6 +25,8 @@ class Unit(NamedTuple):
 
     calls: Sequence[Call]
     ordered: bool
+    retries: Retries | None
+    """Where it is counted how often they are tried again."""
 
     @property
     def writes(self) -> bool:

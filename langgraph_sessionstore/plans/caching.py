@@ -89,7 +89,8 @@ def write(
         try:
             typed = pack_typed(serde.dumps_typed(value))
         except Exception as exc:  # `Unstorable`, or another serializer's own words for it
-            _LOG.warning("a value is not cached: %s", exc)
+            # what was wrong would be told with parts of the value
+            _LOG.warning("a value of the type %s is not cached: %s", type(value).__qualname__, type(exc).__name__)
             continue
         ops = batches.setdefault(_name(namespace), [Range(keys.encode(1), keys.encode(1, now), limit=TAKEN)])
         ops.append(Put(keys.encode(0, key), codec.pack([ends, typed])))

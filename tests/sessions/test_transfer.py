@@ -83,7 +83,7 @@ def move(
     manager: SessionManager, other: str, form: Form, request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Move]:
     """From here to there."""
-    options = {} if other in ("memory", "file") else {"prefix": f"there-{uuid.uuid4()}"}
+    options: dict[str, Any] = {} if other in ("memory", "file") else {"prefix": f"there-{uuid.uuid4()}"}
     url = {"memory": "memory:", "file": f"{tmp_path}/there"}.get(other) or request.getfixturevalue(other).url
     backend = open_backend(url, **options)
     move = Move(form, manager, SessionManager(backend), tmp_path / "session.jsonl")

@@ -32,7 +32,7 @@ class Storage:
         self._wrap = wrap
         self._memory = MemoryBackend() if url == "memory:" else None
         self._url = f"{directory / self._name}" if url == "file:" else url
-        self._options = {} if url in ("memory:", "file:") else {"prefix": self._name}
+        self._options: dict[str, Any] = {} if url in ("memory:", "file:") else {"prefix": self._name}
 
     def open(self) -> Backend:
         return self._wrap(self._memory or open_backend(self._url, **self._options))

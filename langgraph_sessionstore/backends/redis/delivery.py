@@ -41,6 +41,7 @@ from ...errors import (
     SessionStoreError,
 )
 from ...ops import Conflict
+from ..retries import COUNTED, again
 from .commands import Parcel
 from .steps import Address, Arrival, Pause, Steps, Trip, Trips, errors_in
 from .topology import Topology
@@ -83,6 +84,8 @@ def deliver(
     deadline = time.monotonic() + patience
     hops = waits = 0
     while pending := [job for job in jobs if job.answer is None]:
+        if hops or waits:
+            again(COUNTED.get())
         if topology.stale:
             yield from topology.refresh()
         routes = _routes(topology, pending)
