@@ -64,9 +64,11 @@ from .errors import (
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
+from .plans.checking import Problem
 from .plans.drafts import Draft
 from .plans.items import SESSION_NAMESPACE
 from .session import Session
+from .sizes import Amount, SessionSize, StorageStats
 from .usage import Metrics, Price, Usage
 
 if TYPE_CHECKING:
@@ -78,11 +80,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "SESSION_NAMESPACE",
+    "Amount",
     "Backend",
     "BackendClosed",
     "BackendError",
     "BackendFull",
     "BackendUnavailable",
+    "CheckedSession",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
@@ -105,6 +109,7 @@ __all__ = [
     "NothingToUndo",
     "OutcomeUnknown",
     "Price",
+    "Problem",
     "Session",
     "SessionCache",
     "SessionChatHistory",
@@ -117,8 +122,10 @@ __all__ = [
     "SessionManager",
     "SessionNotFound",
     "SessionPage",
+    "SessionSize",
     "SessionStore",
     "SessionStoreError",
+    "StorageStats",
     "Tampered",
     "Unencrypted",
     "Unstorable",

@@ -30,11 +30,11 @@ from .plans import sessions
 from .plans.details import Born, Details, Summary, pack_born, pack_details, pack_summary
 from .plans.editing import pack_message
 from .plans.entry import Life
-from .plans.given import GivenMessage, as_id, as_messages, as_metadata, as_text
+from .plans.given import Duration, GivenMessage, as_id, as_messages, as_metadata, as_milliseconds, as_text
 from .plans.noted import Note
 from .plans.places import BORN, DETAILS, LOG, SUMMARY
 from .session import Session
-from .session.common import Common, Duration, as_milliseconds, now
+from .session.common import Common, now
 from .session.handle import Progress, _new_id
 from .usage import Price, as_prices
 
