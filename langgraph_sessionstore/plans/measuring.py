@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappush, heappushpop, nlargest
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import keys
 from ..errors import CorruptData, DataError, ForeignStorage
@@ -28,6 +28,7 @@ from .records import merged
 from .together import together
 from .versions import Version
 
+N = TypeVar("N")
 T = TypeVar("T")
 _LETTERS = {
     "messages": "mo",
@@ -230,9 +231,7 @@ def _page(registry: bytes, cursor: bytes) -> Plan[tuple[Entries, bytes | None]]:
     return entries, entries.cursor or None
 
 
-def _all(
-    plan: Callable[[str], Plan[T]] | Callable[[bytes], Plan[T]], names: Sequence[Any]
-) -> Plan[list[T | Exception]]:
+def _all(plan: Callable[[N], Plan[T]], names: Sequence[N]) -> Plan[list[T | Exception]]:
     """The same plan for all of these side by side; for one that cannot be read, why."""
     try:
         return (yield from together(map(plan, names)))
