@@ -64,7 +64,7 @@ from .errors import (
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
-from .plans.checking import Problem
+from .plans.checking import CheckedSession, Problem
 from .plans.drafts import Draft
 from .plans.items import SESSION_NAMESPACE
 from .session import Session

@@ -36,13 +36,14 @@ from .plans.places import BORN, DETAILS, LOG, SUMMARY
 from .session import Session
 from .session.common import Common, now
 from .session.handle import Progress, _new_id
+from .upkeep import Upkeep
 from .usage import Price, as_prices
 
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
 
 
-class SessionManager(ManySessions):
+class SessionManager(ManySessions, Upkeep):
     """Sessions on one backend: `with SessionManager.from_url("redis://localhost:6379") as manager:`.
 
     One object serves sync and async callers, threads and event loops. `backend` stays yours; `from_url` opens one

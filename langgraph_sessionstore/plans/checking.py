@@ -93,10 +93,15 @@ class _Thread:
     """A thread as it was read."""
 
     def __init__(
-        self, tools: Tools, thread: str, incarnation: bytes | None, version: bytes | None, lists: Sequence[Sequence[Row]]
+        self,
+        tools: Tools,
+        thread: str,
+        incarnation: bytes | None,
+        version: bytes | None,
+        rows: Sequence[Sequence[Row]],
     ) -> None:
         self.tools, self.thread, self.version = tools, thread, version
-        self.records, self.index, self.branches, self.elements, self.writes = map(dict, lists)
+        self.records, self.index, self.branches, self.elements, self.writes = map(dict, rows)
         self.here = Expect(keys.INCARNATION, state_of(incarnation))
         self.same = (self.here, Expect(layout.VERSION, state_of(version)))
         """The guards: no record was put or taken away since."""
@@ -109,9 +114,9 @@ class _Thread:
                 load_metadata(tools, thread, self.stored[-1])
             except DataError as exc:
                 self.broken.append(Problem("damaged", str(exc), advice(exc, _DELETE)))
-        names = [*filter(None, map(_record_name, self.records))]
-        self.newest = dict(sorted(names))
-        self.wanted = {layout.index(*name): name for name in names if name[0]}
+        self.names = sorted(filter(None, map(_record_name, self.records)))
+        self.newest = dict(self.names)
+        self.wanted = {layout.index(*name): name for name in self.names if name[0]}
         """The index that there should be."""
 
     def findings(self) -> Iterator[Finding]:
@@ -191,7 +196,8 @@ class _Thread:
             for part in one.record.parts():
                 first = bisect_left(places, (part.branch, part.first))
                 for place in places[first : bisect_left(places, (part.branch, part.stop))]:
-                    lost[place].append((one.record.ns, one.record.id))
+                    if lost[place][-1:] != [(one.record.ns, one.record.id)]:
+                        lost[place].append((one.record.ns, one.record.id))
         return lost
 
     def _help(self, lost: Iterable[Name]) -> str:
@@ -264,7 +270,7 @@ class _Thread:
                 write = unpack_write(key, value, self.thread)
                 load_typed(self.tools.serde, write.typed, f"the write at {_shown(key)} in thread {self.thread!r}")
             except DataError as exc:
-                lost = [(str(ns), str(at)) for ns, at in [_named(key)[1:3]] if layout.record(str(ns), str(at)) in self.records] if len(_named(key)) > 2 else []
+                lost = [name for name in self.names if key.startswith(layout.writes(*name))]
                 yield Problem("damaged", str(exc) + _without(lost), advice(exc, self._help(lost)))
 
 

@@ -64,11 +64,11 @@ def pieces(at: bytes, take: Callable[[Sequence[Row]], None]) -> Plan[None]:
 def gather(desk: Desk, at: bytes, rows: Sequence[Row]) -> Plan[None]:
     """Add rows of a session that arrives, if they are such."""
     for key, value in rows:
-        _check(desk, key, value)
+        check_row(desk, key, value)
     yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
 
 
-def _check(desk: Desk, key: bytes, value: bytes) -> None:
+def check_row(desk: Desk, key: bytes, value: bytes) -> None:
     """Refuse what would make the session unreadable as a whole: rows that its plans rely on, and cannot read."""
     name = desk.session_id
     match keys.decode(key):
