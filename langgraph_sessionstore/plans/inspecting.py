@@ -116,7 +116,7 @@ class _Session:
                 yield Problem("missing", what, self._remove(key))
 
     def _counters(self) -> Iterator[Finding]:
-        """The storage numbers messages and operations by counters; with one that is too low, it would overwrite some."""
+        """The storage numbers messages and operations by counters; one that is too low would overwrite some."""
         if self.upto is not None:
             yield from self._counter(LOG, "messages", self._between(MESSAGES), self.upto)
         yield from self._counter(UNDO, "operations", [*self._between(UNDONE), *self._between(REDO)], 0)
@@ -128,11 +128,9 @@ class _Session:
         stored = self.rows.get(counter)
         if stored is None and not least:
             return
-        value = stored or b""
-        if not value.isdigit() or len(value) > 16 or int(value) < least:
-            what = (
-                f"{self.name} has had {least} {of} or more, and counts {value[:40]!r}: the next would overwrite others"
-            )
+        if not _is_counter(stored) or int(stored or b"0") < least:
+            told = (stored or b"")[:40]
+            what = f"{self.name} has had {least} {of} or more, and counts {told!r}; the next would take their places"
             yield Finding(
                 Problem("damaged", what, REPAIR),
                 repairing(self.here, Expect(counter, state_of(stored)), Put(counter, b"%d" % least)),
