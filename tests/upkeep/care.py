@@ -48,7 +48,7 @@ class Care:
         there[INNER] = self.put(config(name, "inner:1"), INNER, says(9))
         return there
 
-    def put(self, base: Any, id_: str, messages: list[HumanMessage], **options: Any) -> Any:
+    def put(self, base: Any, id_: str, messages: list[Any], **options: Any) -> Any:
         """Put a checkpoint."""
         made = checkpoint({"messages": messages}, {"messages": int(id_)}, id=id_, **options)
         new = made["channel_versions"]

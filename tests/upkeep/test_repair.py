@@ -1,16 +1,17 @@
-"""What a repair puts right in a session: nothing is guessed, nothing that a user has stored goes, and once is enough."""
+"""What a repair puts right in a session. Nothing is guessed, nothing that a user has stored goes, once is enough."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 from upkeep.care import FIRST, INNER, SECOND, THIRD, Care, says
 
 from langgraph_sessionstore import keys
-from langgraph_sessionstore.ops import Links, Put, split_links, with_links
+from langgraph_sessionstore.ops import Forget, Links, Put, split_links, with_links
 from langgraph_sessionstore.plans import layout
-from langgraph_sessionstore.plans.places import LOG, UNDO, message
+from langgraph_sessionstore.plans.places import LOG, REGISTRY, UNDO, message
 
 
 @pytest.fixture
@@ -146,9 +147,6 @@ def test_a_repair_leaves_what_is_lost_and_mends_the_rest(care: Care, there: dict
 
 
 def test_a_session_that_no_list_names_is_listed_again(care: Care) -> None:
-    from langgraph_sessionstore.ops import Forget
-    from langgraph_sessionstore.plans.places import REGISTRY
-
     session = care.form.do(care.manager, "create_session", "s", ttl=1000)
     born = care.form.do(session, "info")
     care.do(REGISTRY, Forget(keys.session("s")))
@@ -161,8 +159,6 @@ def test_a_session_that_no_list_names_is_listed_again(care: Care) -> None:
 
 
 def _seconds(moment: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(moment).timestamp()
 
 
