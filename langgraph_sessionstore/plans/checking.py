@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from .. import keys
+from .. import codec, keys
 from ..errors import DataError, UnsupportedFormat, UntrustedType, WrongKey
 from ..ops import Batch, Delete, Expect, Get, Links, Op, Plan, Put, Range, Row, Run, must, split_links
 from . import layout, records
@@ -76,7 +76,15 @@ def find(tools: Tools, thread: str) -> Plan[list[Finding]]:
     spans = (layout.RECORDS, layout.INDEX, layout.BRANCHES, layout.ELEMENTS, layout.WRITES)
     asked: list[Op] = [Get(keys.INCARNATION), Get(layout.VERSION), *(Range(*span) for span in spans)]
     incarnation, version, *lists = yield from must(keys.session(thread), *asked)
+    opened((row for rows in lists for row in rows), f"thread {thread!r}")
     return [*_Thread(tools, thread, incarnation, version, lists).findings()]
+
+
+def opened(rows: Iterable[Row], place: str) -> None:
+    """Nobody judges, or repairs, what is sealed with a key that is not at hand: `WrongKey`."""
+    for _, value in rows:
+        if value[:1] == codec.ENCRYPTED:
+            codec.unpack(value, place)
 
 
 def repairing(*ops: Op) -> Batch:

@@ -13,7 +13,7 @@ from .. import codec, keys
 from ..errors import DataError
 from ..ops import Delete, Expect, Get, Op, Plan, Put, PutNew, Range, must
 from . import accounts, contents, items, order, places
-from .checking import REPAIR, Finding, Problem, advice, repairing
+from .checking import REPAIR, Finding, Problem, advice, opened, repairing
 from .desk import Desk
 from .editing import state_of, unpack_head
 from .ending import unpack_end
@@ -28,6 +28,7 @@ _FORGET = "clear(purge=True) takes it away, with all that could be undone and wi
 
 def find(desk: Desk) -> Plan[list[Finding]]:
     """What is wrong with a session beside its thread, with what puts it right."""
+    name = desk.session_id
     spans: list[Op] = []
     at = b""
     for letter in _OF_THREADS:
@@ -37,6 +38,9 @@ def find(desk: Desk) -> Plan[list[Finding]]:
     spans.append(Range(at, None))
     incarnation, *found = yield from must(desk.partition, Get(keys.INCARNATION), *spans)
     rows = {key: value for part in found for key, value in part}
+    opened(
+        ((key, value) for key, value in rows.items() if key != GRAPH), f"session {desk.session_id!r}"
+    )  # that is text
     return [*_Session(desk, incarnation, rows).findings()]
 
 
@@ -181,6 +185,13 @@ class _Session:
         same = Expect(value, state_of(self.rows[value]))
         again = repairing(self.here, same, PutNew(key, codec.pack(found.updated)))
         return Finding(Problem("missing", what, REPAIR), again, "noted anew when an item was made")
+
+
+def _is_text(stored: bytes) -> bool:
+    try:
+        return bool(stored.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_counter(stored: bytes | None) -> bool:
