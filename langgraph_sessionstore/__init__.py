@@ -64,9 +64,9 @@ from .errors import (
 )
 from .info import SessionInfo, SessionPage
 from .manager import SessionManager
-from .plans.checking import CheckedSession, Problem
 from .plans.drafts import Draft
 from .plans.items import SESSION_NAMESPACE
+from .plans.problems import CheckedSession, Problem
 from .session import Session
 from .sizes import Amount, SessionSize, StorageStats
 from .usage import Metrics, Price, Usage

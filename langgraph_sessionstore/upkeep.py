@@ -13,8 +13,8 @@ from .drive import arun, run
 from .errors import ConfigurationError, SessionNotFound
 from .ops import Plan
 from .plans import measuring, mending
-from .plans.checking import CheckedSession
 from .plans.given import as_id
+from .plans.problems import CheckedSession
 from .session.common import Common
 from .sizes import StorageStats
 

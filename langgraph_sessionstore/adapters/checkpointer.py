@@ -33,11 +33,11 @@ from ..errors import ConfigurationError
 from ..ops import Delete, Op, Plan
 from ..plans import checking, collecting, history, pruning, reading, versions, writing
 from ..plans.cache import Cache
-from ..plans.checking import Problem
 from ..plans.entry import Entry, Writer, afterwards
 from ..plans.given import Duration, as_moment
 from ..plans.noted import Noted
 from ..plans.places import BORN
+from ..plans.problems import Problem
 from ..plans.steering import START
 from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer

@@ -1,69 +1,31 @@
 """Is what is stored of a thread whole? Finds rows that are missing, damaged, or that nothing refers to.
 
-Rule 1: reads everything of the thread in one atomic step, and changes nothing.
-Rule 2: what can be put right without guessing has a batch that does so, see `mending`. Its guards expect that what it
-        relies on is as it was read, so it harms no writer, and is done once.
+Rule: reads everything of the thread in one atomic step, and changes nothing.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from .. import codec, keys
-from ..errors import DataError, UnsupportedFormat, UntrustedType, WrongKey
-from ..ops import Batch, Delete, Expect, Get, Links, Op, Plan, Put, Range, Row, Run, must, split_links
+from .. import keys
+from ..errors import DataError
+from ..ops import Delete, Expect, Get, Links, Op, Plan, Put, Range, Row, Run, must, split_links
 from . import layout, records
 from .cache import Name
 from .editing import state_of
 from .layout import Slice
+from .problems import REPAIR, Finding, Problem, advice, opened, repairing
 from .reading import load_metadata, load_typed, unpack_write
 from .records import Stored, Typed, merged
 from .tools import Tools, unpack_typed
 
 _NAMED = 100  # so many missing elements of a piece are named
 _LOST = 3  # and so many checkpoints that cannot be read without one of them
-REPAIR = "a repair puts it right"
 _PRUNE = "prune() takes away what cannot be read"
 _GO_ON = "go on from another checkpoint by its id, then prune() takes away what cannot be read; or delete_thread()"
 _DELETE = "the others can be read by their ids; only delete_thread() or delete_session() takes it away"
-_ELSEWHERE = "a process that has what it needs can read it"
-
-
-class Problem(NamedTuple):
-    """Something that is not as it should be."""
-
-    kind: Literal["missing", "damaged", "unreferenced"]
-    """Missing and damaged rows are losses. Unreferenced ones only take space: `collect` takes them away."""
-    what: str
-    """What it is, and what cannot be read because of it."""
-    help: str = ""
-    """What helps."""
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.what} ({self.help})" if self.help else f"{self.kind}: {self.what}"
-
-
-@dataclass(frozen=True)
-class CheckedSession:
-    """What was found out about a session, or, without an id, about the lists of a storage."""
-
-    id: str | None
-    problems: tuple[Problem, ...] = ()
-    """Those that are there still, after a repair."""
-    repaired: tuple[str, ...] = ()
-    """What a repair has done."""
-
-
-class Finding(NamedTuple):
-    """A problem, and what puts it right, if that needs no guess."""
-
-    problem: Problem
-    repair: Batch | None = None
-    done: str = ""
-    """What the repair has done then, in words."""
 
 
 def check(tools: Tools, thread: str) -> Plan[list[Problem]]:
@@ -78,23 +40,6 @@ def find(tools: Tools, thread: str) -> Plan[list[Finding]]:
     incarnation, version, *lists = yield from must(keys.session(thread), *asked)
     opened((row for rows in lists for row in rows), f"thread {thread!r}")
     return [*_Thread(tools, thread, incarnation, version, lists).findings()]
-
-
-def opened(rows: Iterable[Row], place: str) -> None:
-    """Nobody judges, or repairs, what is sealed with a key that is not at hand: `WrongKey`."""
-    for _, value in rows:
-        if value[:1] == codec.ENCRYPTED:
-            codec.unpack(value, place)
-
-
-def repairing(*ops: Op) -> Batch:
-    """A batch that puts something right: its guards see to it that it is done once, however often it is sent."""
-    return Batch(*ops, repeatable=True)
-
-
-def advice(exc: DataError, otherwise: str) -> str:
-    """What helps against something that cannot be read."""
-    return _ELSEWHERE if isinstance(exc, (UntrustedType, UnsupportedFormat, WrongKey)) else otherwise
 
 
 class _Thread:

@@ -13,12 +13,12 @@ from .. import codec, keys
 from ..errors import DataError
 from ..ops import Delete, Expect, Get, Op, Plan, Put, PutNew, Range, must
 from . import accounts, contents, items, order, places
-from .checking import REPAIR, Finding, Problem, advice, opened, repairing
 from .desk import Desk
 from .editing import state_of, unpack_head
 from .ending import unpack_end
 from .moving import check_row
 from .places import GRAPH, HEAD, LAST_USAGE, LOG, MESSAGES, ORDER, REDO, UNDO, UNDONE, USAGE
+from .problems import REPAIR, Finding, Problem, advice, opened, repairing
 
 _OF_THREADS = "bceivw"
 """The first segments of what `checking` looks at."""
@@ -38,9 +38,7 @@ def find(desk: Desk) -> Plan[list[Finding]]:
     spans.append(Range(at, None))
     incarnation, *found = yield from must(desk.partition, Get(keys.INCARNATION), *spans)
     rows = {key: value for part in found for key, value in part}
-    opened(
-        ((key, value) for key, value in rows.items() if key != GRAPH), f"session {desk.session_id!r}"
-    )  # that is text
+    opened(((key, value) for key, value in rows.items() if key != GRAPH or not _is_text(value)), f"session {name!r}")
     return [*_Session(desk, incarnation, rows).findings()]
 
 

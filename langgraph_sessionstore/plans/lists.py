@@ -16,11 +16,11 @@ from .. import keys
 from ..backends.registry import entry_of, index
 from ..errors import ConflictError, DataError, ForeignStorage
 from ..ops import Delete, Expect, Get, Op, Plan, Put, Range, Row, Touch, must
-from .checking import REPAIR, Finding, Problem, repairing
 from .details import unpack_born
 from .editing import state_of
 from .entry import unpack_life
 from .places import BORN, LIFE
+from .problems import REPAIR, Finding, Problem, repairing
 from .tools import TRIES
 
 _PIECE = 500

@@ -18,12 +18,12 @@ from ..errors import ConflictError, DataError, ForeignStorage
 from ..ops import Call, Calls, Conflict, Entries, Entry, Forget, Get, Page, Plan, Tally, casual, must
 from . import checking, inspecting, lists
 from .caching import CACHE
-from .checking import REPAIR, CheckedSession, Finding, Problem, advice
 from .collecting import collect
 from .desk import Desk
 from .entry import unlist
 from .items import STORE
 from .places import BORN, LIFE, REGISTRY, session_named
+from .problems import REPAIR, CheckedSession, Finding, Problem, advice
 from .sessions import LONG_GONE
 
 _ROUNDS = 10
