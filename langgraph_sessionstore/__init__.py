@@ -70,7 +70,9 @@ from .info import SessionInfo, SessionPage
 from .manager import SessionManager
 from .plans.drafts import Draft
 from .plans.items import SESSION_NAMESPACE
+from .plans.problems import CheckedSession, Problem
 from .session import Session
+from .sizes import Amount, SessionSize, StorageStats
 from .usage import Metrics, Price, Usage
 
 if TYPE_CHECKING:
@@ -84,12 +86,14 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # whoever wants t
 
 __all__ = [
     "SESSION_NAMESPACE",
+    "Amount",
     "Backend",
     "BackendCall",
     "BackendClosed",
     "BackendError",
     "BackendFull",
     "BackendUnavailable",
+    "CheckedSession",
     "ConfigurationError",
     "ConflictError",
     "Conversation",
@@ -114,6 +118,7 @@ __all__ = [
     "ObservedBackend",
     "OutcomeUnknown",
     "Price",
+    "Problem",
     "Session",
     "SessionCache",
     "SessionChatHistory",
@@ -126,8 +131,10 @@ __all__ = [
     "SessionManager",
     "SessionNotFound",
     "SessionPage",
+    "SessionSize",
     "SessionStore",
     "SessionStoreError",
+    "StorageStats",
     "Tampered",
     "Unencrypted",
     "Unstorable",

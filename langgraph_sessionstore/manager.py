@@ -30,19 +30,20 @@ from .plans import sessions
 from .plans.details import Born, Details, Summary, pack_born, pack_details, pack_summary
 from .plans.editing import pack_message
 from .plans.entry import Life
-from .plans.given import GivenMessage, as_id, as_messages, as_metadata, as_text
+from .plans.given import Duration, GivenMessage, as_id, as_messages, as_metadata, as_milliseconds, as_text
 from .plans.noted import Note
 from .plans.places import BORN, DETAILS, LOG, SUMMARY
 from .session import Session
-from .session.common import Common, Duration, as_milliseconds, now
+from .session.common import Common, now
 from .session.handle import Progress, _new_id
+from .upkeep import Upkeep
 from .usage import Price, as_prices
 
 if TYPE_CHECKING:
     from .adapters.chat_history import SessionChatHistory
 
 
-class SessionManager(ManySessions):
+class SessionManager(ManySessions, Upkeep):
     """Sessions on one backend: `with SessionManager.from_url("redis://localhost:6379") as manager:`.
 
     One object serves sync and async callers, threads and event loops. `backend` stays yours; `from_url` opens one

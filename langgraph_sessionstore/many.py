@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any, Literal
 
 from .adapters.standing import OnBackend
@@ -19,8 +19,8 @@ from .info import SessionInfo, SessionPage
 from .ops import Plan
 from .plans import sessions
 from .plans.entry import afterwards
-from .plans.given import as_id, as_metadata
-from .session.common import Common, Duration, as_milliseconds, now
+from .plans.given import Duration, as_id, as_metadata, as_moment
+from .session.common import Common, now
 
 PAGE = 50
 _LINES = 100  # of the list that are looked at in one trip for metadata that fits
@@ -193,12 +193,7 @@ class ManySessions(OnBackend):
         """The moment before which sessions were last used that shall go."""
         if not as_metadata(filter) and older_than is None:
             raise ConfigurationError("delete_sessions needs a filter or older_than=; older_than=0 takes all")
-        if older_than is None:
-            return None
-        if isinstance(older_than, datetime):
-            moment = older_than if older_than.tzinfo else older_than.astimezone()
-            return int((moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) / timedelta(milliseconds=1))
-        return now() - as_milliseconds(older_than, "older_than")
+        return None if older_than is None else as_moment(older_than, now())
 
     def _delete_all(self, filter: Mapping[str, Any], before: int | None) -> Plan[int]:
         deleted, cursor = 0, b""

@@ -23,6 +23,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.runnables import RunnableConfig
@@ -36,7 +37,8 @@ from .errors import ConfigurationError
 from .manager import SessionManager
 from .ops import Plan
 from .plans import sessions
-from .session.common import CHANCE, as_milliseconds
+from .plans.given import Duration, as_milliseconds
+from .session.common import CHANCE
 
 T = TypeVar("T")
 
@@ -92,8 +94,9 @@ class _ServerCheckpointer(SessionCheckpointer):
         # Without a tombstone, since the server may begin a thread with this id again and would not say so.
         yield from sessions.delete(CHANCE, thread, 0)
 
-    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Plan[None]:
-        return super()._prune(thread_ids, "delete" if strategy == "delete_all" else strategy)  # as servers call it
+    def _prune(self, thread_ids: Sequence[str], strategy: str, older_than: Duration | datetime | None) -> Plan[None]:
+        strategy = "delete" if strategy == "delete_all" else strategy  # as servers call it
+        return super()._prune(thread_ids, strategy, older_than)
 
 
 # -- what the environment says

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -32,10 +33,11 @@ from ..errors import ConfigurationError
 from ..ops import Delete, Op, Plan
 from ..plans import checking, collecting, history, pruning, reading, versions, writing
 from ..plans.cache import Cache
-from ..plans.checking import Problem
 from ..plans.entry import Entry, Writer, afterwards
+from ..plans.given import Duration, as_moment
 from ..plans.noted import Noted
 from ..plans.places import BORN
+from ..plans.problems import Problem
 from ..plans.steering import START
 from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer
@@ -217,13 +219,29 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         """The async form of `copy_thread`."""
         await arun(self.backend, self._copy_thread(source_thread_id, target_thread_id))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Keep of each namespace the newest checkpoint and what it needs ("keep_latest"), or nothing ("delete")."""
-        run(self.backend, self._prune(thread_ids, strategy))
+    def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        older_than: Duration | datetime | None = None,
+    ) -> None:
+        """Keep of each namespace the newest checkpoint and what it needs ("keep_latest"), or nothing ("delete").
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        With `older_than` (seconds, a timedelta or a datetime), also those that were made later than that, and those
+        that do not say when.
+        """
+        run(self.backend, self._prune(thread_ids, strategy, older_than))
+
+    async def aprune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: str = "keep_latest",
+        older_than: Duration | datetime | None = None,
+    ) -> None:
         """The async form of `prune`."""
-        await arun(self.backend, self._prune(thread_ids, strategy))
+        await arun(self.backend, self._prune(thread_ids, strategy, older_than))
 
     def check(self, thread_id: str) -> Sequence[Problem]:
         """What is not as it should be in the stored form of a thread. Reads all of it; changes nothing."""
@@ -347,13 +365,20 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
         own: list[Op] = [Delete(BORN)]  # a thread, and not a session that somebody has made
         yield from pruning.copy(self.tools(), keys.session(source), target, self.writer.life, own, os.urandom(16))
 
-    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Plan[None]:
+    def _prune(self, thread_ids: Sequence[str], strategy: str, older_than: Duration | datetime | None) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
             raise ConfigurationError(f"no strategy {strategy!r} for prune: there are 'keep_latest' and 'delete'")
         if isinstance(thread_ids, str):
             raise ConfigurationError("prune takes a list of thread ids, not one")
+        if strategy == "delete" and older_than is not None:
+            raise ConfigurationError("prune with older_than= keeps what is newer: strategy='delete' keeps nothing")
+        before = None if older_than is None else as_moment(older_than, time.time_ns() // 1_000_000)
         for number, thread in enumerate(map(thread_name, thread_ids)):
-            plan = self._delete(thread) if strategy == "delete" else pruning.keep_latest(self.tools(), thread)
+            plan: Plan[Any] = (
+                self._delete(thread)
+                if strategy == "delete"
+                else pruning.keep_latest(self.tools(), thread, before=before)
+            )
             yield from afterwards(plan) if number else plan
 
 

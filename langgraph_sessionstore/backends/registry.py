@@ -112,7 +112,11 @@ def _purge(rows: Rows, now: int) -> None:
 
 
 def _entry(rows: Rows, name: bytes) -> Entry | None:
-    value = rows.get(b"n" + name)
+    return entry_of(name, rows.get(b"n" + name))
+
+
+def entry_of(name: bytes, value: bytes | None) -> Entry | None:
+    """A line from its record; None when there is none that can be read."""
     if value is None or not re.fullmatch(rb"[0-9a-f]{36}", value):
         return None
     return Entry(name, int(value[:12], 16), int(value[12:24], 16), int(value[24:], 16))

@@ -18,9 +18,8 @@ from langchain_core.runnables.config import get_config_list
 from pydantic import BaseModel
 
 from ..errors import ConfigurationError
-from ..plans.given import as_text
+from ..plans.given import Duration, as_milliseconds, as_text
 from ..script import afinish, aperform, finish, perform
-from ..session.common import Duration, as_milliseconds
 from ..strategies import GivenStrategy, Strategy, as_strategy
 from .answers import as_schema
 from .models import GivenModel, agents, as_model, is_graph

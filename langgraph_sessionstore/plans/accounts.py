@@ -74,7 +74,7 @@ def read(desk: Desk) -> Plan[tuple[Metrics, Usage | None]]:
         desk.partition, Get(keys.TOMBSTONE), Get(keys.INCARNATION), Range(*USAGE), Get(LAST_USAGE)
     )
     desk.check(incarnation, tombstone)
-    return metrics(desk, rows), _last(desk, last)
+    return metrics(desk, rows), last_usage(desk, last)
 
 
 def metrics(desk: Desk, rows: Sequence[Row]) -> Metrics:
@@ -91,7 +91,8 @@ def metrics(desk: Desk, rows: Sequence[Row]) -> Metrics:
     return Metrics(parts)
 
 
-def _last(desk: Desk, stored: bytes | None) -> Usage | None:
+def last_usage(desk: Desk, stored: bytes | None) -> Usage | None:
+    """What was recorded last, from its row."""
     if stored is None:
         return None
     place = f"the last usage of session {desk.session_id!r}"

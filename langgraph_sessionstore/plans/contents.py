@@ -150,13 +150,16 @@ def _metadata(desk: Desk, stored: Stored) -> Any:
 
 def log_numbers(desk: Desk, contents: Contents) -> list[int]:
     """The numbers of the log's messages, in order."""
-    size = order.size_of(contents.size, desk.session_id)
-    listed = order.length(contents.order, contents.size, desk.session_id)
-    if listed > 2 * contents.held + _STRAY:  # not by accident: a few bytes shall not make millions of them
-        raise CorruptData(
-            f"the log of session {desk.session_id!r} is damaged: it lists {listed} messages, more than it has"
-        )
-    return order.unpack(contents.order, desk.session_id).numbers(size)
+    return numbers(desk.session_id, contents.order, contents.size, contents.held)
+
+
+def numbers(session_id: str, view: bytes | None, counter: bytes | None, held: int) -> list[int]:
+    """The same, from the rows of a log that holds so many messages."""
+    size = order.size_of(counter, session_id)
+    listed = order.length(view, counter, session_id)
+    if listed > 2 * held + _STRAY:  # not by accident: a few bytes shall not make millions of them
+        raise CorruptData(f"the log of session {session_id!r} is damaged: it lists {listed} messages, more than it has")
+    return order.unpack(view, session_id).numbers(size)
 
 
 def load_message(desk: Desk, number: int, stored: bytes | None) -> BaseMessage:

@@ -300,12 +300,18 @@ def newest_id(found: Contents) -> str | None:
 def same_as(desk: Desk, found: Contents, latest: Stored | None) -> str | None:
     """The checkpoint that the newest one equals: undo and redo make copies."""
     own = latest.record.id if latest else None
-    if found.head is not None:
-        match codec.unpack(found.head, f"the newest state of session {desk.session_id!r}"):
-            case [made, None | str() as equal]:
-                return equal if made == own else own
-        raise CorruptData(f"the newest state of session {desk.session_id!r} is damaged")
-    return own
+    made, equal = unpack_head(found.head, desk.session_id)
+    return equal if found.head is not None and made == own else own
+
+
+def unpack_head(stored: bytes | None, session_id: str) -> tuple[str | None, str | None]:
+    """The checkpoint that undo or redo made last, and the one that it equals, from their row."""
+    if stored is None:
+        return None, None
+    match codec.unpack(stored, f"the newest state of session {session_id!r}"):
+        case [None | str() as made, None | str() as equal]:
+            return made, equal
+    raise CorruptData(f"the newest state of session {session_id!r} is damaged")
 
 
 # -- what can be undone

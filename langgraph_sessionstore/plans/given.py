@@ -1,8 +1,9 @@
-"""What callers give: messages, texts, metadata; and a clear error for what is none."""
+"""What callers give: messages, texts, metadata, times; and a clear error for what is none."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
 from langchain_core.messages import BaseMessage, convert_to_messages
@@ -12,6 +13,9 @@ from ..errors import ConfigurationError, Unstorable
 
 GivenMessage: TypeAlias = BaseMessage | str | tuple[str, Any] | Mapping[str, Any]
 """A message; or, as LangChain takes it, a (role, text) pair, a dict with "role" and "content", or the user's text."""
+Duration: TypeAlias = float | int | timedelta
+"""Seconds, or a timedelta."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def as_message(given: GivenMessage, text: str | None = None) -> BaseMessage:
@@ -71,3 +75,26 @@ def as_id(given: Any) -> str:
     if not isinstance(given, str) or not given:
         raise ConfigurationError(f"a session's id is text that is not empty, not {given!r:.80}")
     return given
+
+
+def as_milliseconds(given: Duration, what: str) -> int:
+    """A time that a user gives, in seconds or as a timedelta."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e10:
+        raise ConfigurationError(f"{what} is a number of seconds or a timedelta, not {given!r:.80}")
+    return round(seconds * 1000) if seconds == 0 else max(1, round(seconds * 1000))
+
+
+def as_moment(older_than: Duration | datetime, now: int) -> int:
+    """The moment, in milliseconds, up to which something is older than a user says: than so long ago, or than then."""
+    if not isinstance(older_than, datetime):
+        return now - as_milliseconds(older_than, "older_than")
+    try:
+        return milliseconds(older_than if older_than.tzinfo else older_than.astimezone())
+    except (ValueError, OverflowError, OSError) as exc:  # far from the times that clocks know
+        raise ConfigurationError(f"older_than is a moment that has a time zone here, not {older_than!r:.80}") from exc
+
+
+def milliseconds(moment: datetime) -> int:
+    """A moment in milliseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)

@@ -98,10 +98,10 @@ def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
 def check(desk: Desk, rows: Sequence[Row]) -> None:
     """Refuse what are no rows of a session, or would make it unreadable."""
     for key, value in rows:
-        _check(desk, key, value)
+        check_row(desk, key, value)
 
 
-def _check(desk: Desk, key: bytes, value: bytes) -> None:
+def check_row(desk: Desk, key: bytes, value: bytes) -> None:
     """Refuse what would make the session unreadable as a whole: rows that its plans rely on, and cannot read."""
     name = desk.session_id
     match keys.decode(key):

@@ -1,4 +1,4 @@
-"""Taking checkpoints away: whole threads, all but the newest, those of some runs; and copying threads.
+"""Taking checkpoints away: whole threads, all but the newest, the old ones, those of some runs; and copying threads.
 
 Rule 1: first the records go, then the elements that no record refers to any more. In between nothing is wrong, and what
         is dead stays dead (see `layout`), so the second step needs no guard but on branches that end.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from typing import Any
 
 from .. import keys
@@ -43,8 +44,9 @@ from . import layout, records
 from .cache import Name
 from .collecting import collect
 from .entry import Life, afterwards, announce, answers, raise_refused
+from .given import milliseconds
 from .places import GRAPH, HEAD, LIFE, REGISTRY, session_named
-from .reading import load_metadata, run_of, unpack_write
+from .reading import load_fields, load_metadata, run_of, unpack_write
 from .records import Stored
 from .tools import TRIES, Tools
 
@@ -66,19 +68,31 @@ def _unlist(partition: bytes) -> list[Call]:
     return [Call(partition, drop), Call(REGISTRY, Batch(Forget(partition)))]
 
 
-def keep_latest(tools: Tools, thread: str, only: bytes | None = None) -> Plan[None]:
-    """Delete all but the newest checkpoint of each namespace, and what that one needs.
+def keep_latest(tools: Tools, thread: str, only: bytes | None = None, before: int | None = None) -> Plan[int]:
+    """Delete all but the newest checkpoint of each namespace, and what that one needs; how many these were.
 
-    With `only`, when this is still the incarnation: another session with this id stays as it is.
+    With `only`, when this is still the incarnation: another session with this id stays as it is. With `before`, what
+    was made later than that moment stays as well, and what does not say when it was made.
     """
 
     def choose(stored: Mapping[Name, Stored]) -> set[Name]:
         newest: dict[str, str] = {}
         for ns, checkpoint_id in stored:
             newest[ns] = max(newest.get(ns, ""), checkpoint_id)
-        return set(newest.items())
+        young = () if before is None else (name for name, one in stored.items() if not _old(tools, one, before))
+        return {*newest.items(), *young}
 
-    yield from _retain(tools, thread, choose, only=only)
+    return (yield from _retain(tools, thread, choose, only=only))
+
+
+def _old(tools: Tools, stored: Stored, before: int) -> bool:
+    """Whether a checkpoint is known to be made at this moment or earlier."""
+    with suppress(DataError, ValueError, OverflowError):
+        said = load_fields(tools, "", stored).get("ts")
+        if isinstance(said, str):
+            moment = datetime.fromisoformat(said.replace("Z", "+00:00"))
+            return milliseconds(moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) <= before
+    return False
 
 
 def delete_runs(tools: Tools, runs: Collection[str]) -> Plan[None]:
@@ -165,8 +179,8 @@ def _retain(
     choose: Callable[[Mapping[Name, Stored]], set[Name]],
     runs: set[str] | None = None,
     only: bytes | None = None,
-) -> Plan[None]:
-    """Delete all checkpoints but the chosen ones and what those need.
+) -> Plan[int]:
+    """Delete all checkpoints but the chosen ones and what those need; how many went.
 
     With `runs`, also what these have written to checkpoints that stay; without, all writes older than those.
     """
@@ -175,7 +189,7 @@ def _retain(
         asked = Get(keys.INCARNATION), Get(layout.VERSION), Range(*layout.RECORDS)
         incarnation, version, found = yield from must(partition, *asked)
         if incarnation is None or only not in (None, incarnation):
-            return
+            return 0
         stored = {layout.record_name(key): records.unpack(key, value, thread) for key, value in found}
         delta = _delta(tools, thread, stored)
         chosen = choose(stored)
@@ -193,7 +207,8 @@ def _retain(
         idle = gone | (_packets(stored, gone) - stored.keys())
         ops += [DeleteRange(*keys.below("w", *name)) for name in sorted(idle - packets)]
         if runs is None:
-            ops += [DeleteRange(*span) for span in _between(kept | packets)]
+            first = dict(sorted(chosen, reverse=True))
+            ops += [DeleteRange(*span) for span in _between({*kept, *packets}, first)]
         else:
             ops += [Delete(key) for key in (yield from _written(thread, stored, kept, runs))]
         outcome = yield from call(partition, *ops, *([Add(layout.VERSION, 1)] if gone else []))
@@ -201,7 +216,7 @@ def _retain(
             continue
         rest = _rest(tools, thread, end=not kept)
         yield from afterwards(rest) if any(outcome[guards:]) else rest
-        return
+        return len(gone)
     raise ConflictError(f"thread {thread!r} is too busy: it was changed each time before it could be pruned")
 
 
@@ -257,10 +272,15 @@ def _packets(stored: Mapping[Name, Stored], names: Iterable[Name]) -> set[Name]:
     return {(record.ns, record.sends_of) for record in records if record.sends_of is not None}
 
 
-def _between(kept: Iterable[Name]) -> Iterable[keys.Span]:
-    """The pending writes that lie before and between the kept checkpoints of a namespace."""
+def _between(kept: Iterable[Name], first: Mapping[str, str]) -> Iterable[keys.Span]:
+    """The pending writes of a namespace that lie before the first one chosen, and between what that one needs.
+
+    Those behind it stay: a write may come before its checkpoint.
+    """
     last: dict[str, bytes] = {}
     for ns, checkpoint_id in sorted(kept):
+        if checkpoint_id > first.get(ns, ""):
+            continue
         prefix = layout.writes(ns, checkpoint_id)
         yield last.get(ns, keys.below("w", ns)[0]), prefix
         last[ns] = keys.below("w", ns, checkpoint_id)[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,15 +15,13 @@ from ..adapters.configs import LEASE
 from ..adapters.store import SessionStore
 from ..backends.base import Backend
 from ..drive import arun, run
-from ..errors import ConfigurationError
 from ..ops import Plan
 from ..plans.desk import Chance, Desk
 from ..plans.entry import Life
+from ..plans.given import Duration, as_milliseconds
 from ..usage import Price
 
 T = TypeVar("T")
-Duration = float | int | timedelta
-"""Seconds, or a timedelta."""
 
 
 class Common:
@@ -64,14 +61,6 @@ class Common:
 def now() -> int:
     """Milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def as_milliseconds(given: Duration, what: str) -> int:
-    """A time that a user gives, in seconds or as a timedelta."""
-    seconds = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < 1e10:
-        raise ConfigurationError(f"{what} is a number of seconds or a timedelta, not {given!r:.80}")
-    return round(seconds * 1000) if seconds == 0 else max(1, round(seconds * 1000))
 
 
 def _new_id() -> bytes:

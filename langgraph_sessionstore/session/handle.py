@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,13 +17,14 @@ from .. import keys, transfer
 from ..errors import ConfigurationError, SessionExists, SessionNotFound
 from ..info import SessionInfo
 from ..ops import Count, Get, Plan, Put, must
-from ..plans import accounts, contents, layout, pruning, sessions
+from ..plans import accounts, contents, layout, measuring, pruning, sessions
 from ..plans.details import Born, pack_born
 from ..plans.entry import Life
-from ..plans.given import as_id
+from ..plans.given import Duration, as_id, as_milliseconds, as_moment
 from ..plans.places import BORN
+from ..sizes import SessionSize
 from ..usage import money
-from .common import Duration, as_milliseconds, now
+from .common import now
 from .costs import Costs
 from .items import SessionItems
 from .lease import Lease
@@ -133,6 +135,30 @@ class Session(Messages, Operations, Costs):
         """The async form of `delete`."""
         return await self._arun(self._delete())
 
+    # -- what it takes
+
+    def size(self) -> SessionSize:
+        """What the session takes, by kind of row, and what sharing saves. Reads all of it, in pieces.
+
+        What is written meanwhile may be counted or not.
+        """
+        return self._run(self._size())
+
+    async def asize(self) -> SessionSize:
+        """The async form of `size`."""
+        return await self._arun(self._size())
+
+    def prune_checkpoints(self, *, older_than: Duration | datetime | None = None) -> int:
+        """Delete checkpoints of the graph, all but the newest of each namespace and what that one needs; how many.
+
+        With `older_than` (seconds, a timedelta or a datetime), only those that were made that long ago.
+        """
+        return self._run(self._prune_checkpoints(older_than))
+
+    async def aprune_checkpoints(self, *, older_than: Duration | datetime | None = None) -> int:
+        """The async form of `prune_checkpoints`."""
+        return await self._arun(self._prune_checkpoints(older_than))
+
     # -- to another storage
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,8 +190,17 @@ class Session(Messages, Operations, Costs):
     def _info(self) -> Plan[SessionInfo]:
         found = yield from sessions.describe(self._desk.tools, self.id)
         if found is None or self._incarnation not in (None, found.incarnation):
-            raise SessionNotFound(f"session {self.id!r} is not there: never created, expired, or deleted")
+            raise self._not_there()
         return found.info
+
+    def _not_there(self) -> SessionNotFound:
+        return SessionNotFound(f"session {self.id!r} is not there: never created, expired, or deleted")
+
+    def _size(self) -> Plan[SessionSize]:
+        size = yield from measuring.session_size(self.id, self._incarnation)
+        if size is None:
+            raise self._not_there()
+        return size
 
     def _status(self) -> Plan[str]:
         desk = self._desk
@@ -188,6 +223,11 @@ class Session(Messages, Operations, Costs):
             now_, _ = yield from sessions.life_of(self._desk)
             sliding = now_.sliding if now_.ttl else self._common.life.sliding
         yield from sessions.set_life(self._desk, Life(ttl, sliding))
+
+    def _prune_checkpoints(self, older_than: Duration | datetime | None) -> Plan[int]:
+        desk, before = self._desk, None if older_than is None else as_moment(older_than, now())
+        desk.check(*(yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))))
+        return (yield from pruning.keep_latest(desk.tools, desk.session_id, desk.writer.incarnation, before))
 
     def _delete(self) -> Plan[bool]:
         return sessions.delete(self._common.chance, self.id, self._common.stays, self._incarnation)

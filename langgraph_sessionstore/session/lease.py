@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import BackendClosed, ConfigurationError, ConflictError, LeaseHeld, SessionError, SessionStoreError
 from ..ops import Plan
 from ..plans import sessions
-from .common import Duration, as_milliseconds
+from ..plans.given import Duration, as_milliseconds
 
 if TYPE_CHECKING:
     from .handle import Session

@@ -11,7 +11,7 @@ from .. import keys
 from ..errors import LeaseHeld, LeaseLost
 from ..ops import Batch, Call, Calls, Conflict, Drop, ExpectLease, Expire, Op, Outcome, Plan, call
 from ..ops import Lease as LeaseOp
-from .common import Duration
+from ..plans.given import Duration
 from .lease import Lease
 
 if TYPE_CHECKING:

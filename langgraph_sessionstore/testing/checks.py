@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .. import keys
-from ..backends.registry import index
-from ..ops import Count, Entry, Get, Plan, Range, must
+from ..ops import Count, Get, Plan, Range, must
+from ..plans import lists
 
 
 def check_partition(partition: bytes) -> Plan[list[str]]:
@@ -26,20 +26,4 @@ def check_partition(partition: bytes) -> Plan[list[str]]:
 def check_registry(registry: bytes) -> Plan[list[str]]:
     """What is wrong with a registry: its records and its indexes must say the same."""
     wrong = yield from check_partition(registry)
-    (found,) = yield from must(registry, Range(b"", None))
-    rows = dict(found)
-    wanted = set()
-    for key, value in rows.items():
-        if key[:1] == b"n" and len(value) != 36:
-            wrong.append(f"the record of {key[1:]!r} is damaged")
-        elif key[:1] == b"n":
-            entry = Entry(key[1:], int(value[:12], 16), int(value[12:24], 16), int(value[24:], 16))
-            wanted |= {key, *index(entry)}
-        elif key[:1] == b"t":
-            name, _, run = key[1:].partition(keys.END + keys.END)
-            wanted |= {key, b"r" + run + name + keys.END}
-            if b"n" + name + keys.END not in rows:
-                wrong.append(f"{name!r} has runs and is not listed")
-    wrong += [f"the row {key!r} is missing" for key in sorted(wanted - rows.keys())]
-    wrong += [f"the row {key!r} belongs to nothing" for key in sorted(rows.keys() - wanted)]
-    return wrong
+    return wrong + [str(finding.problem) for finding in (yield from lists.find(registry, set()))]

@@ -71,7 +71,9 @@ def test_a_missing_element(damaged: Damaged) -> None:
     key, _ = damaged.elements()[1]
     _, branch, slot = keys.decode(key)
     damaged.do(Delete(key))
-    assert damaged.problems() == [f"missing: element {slot} of branch {branch} in thread {damaged.thread!r}"]
+    (problem,) = damaged.problems()
+    assert problem.startswith(f"missing: element {slot} of branch {branch} in thread {damaged.thread!r}; without it ")
+    assert f"checkpoint {SECOND!r} cannot be read" in problem
     damaged.cannot_be_read(f"element {slot}", f"branch {branch}")
     damaged.others_can_be_read()
 

@@ -61,11 +61,14 @@ MANAGER: Tries = {
     "import_": lambda it: it.import_(EXPORTED[1]),
     "iter_sessions": lambda it: it.iter_sessions(),
     "list_sessions": lambda it: it.list_sessions(),
+    "check_session": lambda it: it.check_session("s"),
+    "check_sessions": lambda it: it.check_sessions(),
+    "stats": lambda it: it.stats(),
 }
 SESSION: Tries = {
     **{name: methodcaller(name) for name in (
-        "clear", "delete", "fork", "prune", "redo", "rewind", "show_cost", "show_cost_summary", "show_messages",
-        "status", "to_dict", "undo",
+        "clear", "delete", "fork", "prune", "prune_checkpoints", "redo", "rewind", "show_cost", "show_cost_summary",
+        "show_messages", "size", "status", "to_dict", "undo",
     )},
     **{name: attrgetter(name) for name in (
         "info", "last_usage", "messages", "metadata", "metrics", "summary", "system", "title", "usage",

@@ -154,5 +154,5 @@ class ThroughSync(SessionCheckpointer):
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         self.copy_thread(source_thread_id, target_thread_id)
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self.prune(thread_ids, strategy=strategy)
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest", older_than: Any = None) -> None:
+        self.prune(thread_ids, strategy=strategy, older_than=older_than)
