@@ -34,7 +34,7 @@
         `-- NotReplicated                   the call was applied, but too few replicas have confirmed it
 
 The rule: a call that failed with anything but `OutcomeUnknown` or `NotReplicated` left no trace. (`Interrupted` is no
-failure: what was done until then is stored. A copy between storages is many calls: those before `MigrationError` stand.)
+failure: what was done until then is stored; and a copy is many calls, of which those before a `MigrationError` stand.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The public functions: each turns its arguments into a copy and carries it out; sync and async differ in the driver."""
+"""The public functions: each turns its arguments into a copy and drives it; sync and async differ in the driver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
 from ..errors import ConfigurationError
-from . import items, threads as threads_
+from . import items
+from . import threads as threads_
 from .report import Progress, Report
 from .steps import Copy, aperform, perform
 
@@ -103,6 +104,8 @@ def _items(
 def _check(source: Any, target: Any, kind: type, what: str) -> None:
     for each in (source, target):
         if not isinstance(each, kind):
-            raise ConfigurationError(f"{what} of LangGraph is wanted, not {type(each).__name__}; open_saver and open_store open others")
+            raise ConfigurationError(
+                f"{what} of LangGraph is wanted, not {type(each).__name__}; open_saver and open_store open others"
+            )
     if source is target:
         raise ConfigurationError("source and target are the same")

@@ -9,7 +9,7 @@ Rule 3: what the target has under a key stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langgraph.store.base import (
@@ -31,7 +31,7 @@ from .same import same
 from .steps import Ask, Copy
 
 Namespace = tuple[str, ...]
-Look = Callable[[Sequence[Item]], Copy[Sequence[Item | None]]]
+Known = Mapping[tuple[Namespace, str], Item]
 PAGE = 1000
 BATCH = 100
 
@@ -50,15 +50,15 @@ def copying(
         namespaces.update(item.namespace for item in items)
         tally.total += len(items)
         with listing(target):
-            look = yield from _looking(target, top)
+            known = yield from _known(target, top)
         for batch in _batches(items):
-            yield from _copy(target, batch, look, tally)
+            yield from _copy(target, batch, known, tally)
             tally.step(len(batch))
         if verify:
             with listing(target):
-                look = yield from _looking(target, top)
+                known = yield from _known(target, top)
             for batch in _batches(items):
-                yield from _compare(batch, look, tally)
+                yield from _compare(target, batch, known, tally)
     tally.seen = len(namespaces)
     return tally.report()
 
@@ -101,26 +101,26 @@ def _plain(found: SearchItem) -> Item:
     )
 
 
-def _looking(target: BaseStore, top: Namespace) -> Copy[Look]:
-    """How to look what the target has in the place of items that lie below a namespace."""
+def _known(target: BaseStore, top: Namespace) -> Copy[Known | None]:
+    """What a target has below a namespace, when it cannot be asked for keys."""
     if not _is_redis(target):
-
-        def get(items: Sequence[Item]) -> Copy[Sequence[Item | None]]:
-            return (yield from _ask(target, [GetOp(each.namespace, each.key, refresh_ttl=False) for each in items]))
-
-        return get
-    there = {(each.namespace, each.key): each for each in (yield from _below(target, top))}
-
-    def known(items: Sequence[Item]) -> Copy[Sequence[Item | None]]:
-        return [there.get((each.namespace, each.key)) for each in items]
-        yield
-
-    return known
+        return None
+    return {(each.namespace, each.key): each for each in (yield from _below(target, top))}
 
 
-def _copy(target: BaseStore, items: Sequence[Item], look: Look, tally: Tally) -> Copy[None]:
+def _look(target: BaseStore, items: Sequence[Item], known: Known | None) -> Copy[Sequence[Item | None]]:
+    """What the target has in the place of these items."""
+    if known is not None:
+        return [known.get((each.namespace, each.key)) for each in items]
+    found: Sequence[Item | None] = yield from _ask(
+        target, [GetOp(each.namespace, each.key, refresh_ttl=False) for each in items]
+    )
+    return found
+
+
+def _copy(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Copy[None]:
     with listing(target):
-        there = yield from look(items)
+        there = yield from _look(target, items, known)
     tally.present += sum(each is not None for each in there)
     pairs = list(zip(items, there, strict=True))
     tally.differing += sum(old is not None and not same(new.value, old.value) for new, old in pairs)
@@ -145,8 +145,8 @@ def _put_alone(target: BaseStore, put: PutOp, tally: Tally) -> Copy[None]:
         tally.fail("an item of namespace", ".".join(put.namespace), exc)
 
 
-def _compare(items: Sequence[Item], look: Look, tally: Tally) -> Copy[None]:
-    there = yield from look(items)
+def _compare(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Copy[None]:
+    there = yield from _look(target, items, known)
     for item, other in zip(items, there, strict=True):
         if other is None:
             tally.differ(f"namespace {item.namespace!r}: item {item.key!r} is missing")

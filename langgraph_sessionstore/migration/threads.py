@@ -159,7 +159,6 @@ class _Thread:
         for task, part in missing(writes, there):
             yield Ask(self._target, "put_writes", (name.at(self._thread), part, task, paths[task]))
             self._tally.writes += len(part)
-"""
 
 
 def _announce(target: SessionCheckpointer, thread: str, ts: Any) -> Copy[None]:
@@ -229,7 +228,7 @@ def missing(writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> li
 
 
 def paths_of(writes: Sequence[PendingWrite]) -> dict[str, str]:
-    """A path for each task. Writes are ordered by path, then task; which paths there were nobody says, but the order."""
+    """A path for each task: writes are ordered by path, then task. The real paths nobody says, but the order."""
     tasks = list(dict.fromkeys(task for task, _, _ in writes))
     if tasks == sorted(tasks):
         return dict.fromkeys(tasks, "")
