@@ -263,7 +263,7 @@ def differing(one: CheckpointTuple, other: CheckpointTuple) -> list[str]:
         for field in FIELDS
         if not same(one.checkpoint.get(field) or None, other.checkpoint.get(field) or None)
     ]
-    if not same(one.metadata, other.metadata, lists=True):
+    if not same(one.metadata, other.metadata):
         parts.append("metadata")
     if peers.id_of(one.parent_config) != peers.id_of(other.parent_config):
         parts.append("parent")
