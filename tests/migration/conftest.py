@@ -34,7 +34,7 @@ def new_peer(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
             name,
             tmp_path,
             lambda: str(request.getfixturevalue("postgres_url")),
-            lambda: request.getfixturevalue("redis_stack"),  # type: ignore[no-any-return]
+            lambda: request.getfixturevalue("redis_stack"),
         )
 
     return make
