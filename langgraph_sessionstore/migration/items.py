@@ -44,22 +44,20 @@ def copying(
     namespaces: set[Namespace] = set()
     with listing(source):
         tops = yield from _tops(source, prefix)
+    known = yield from _known(target, prefix)
     for top in tops:
-        with listing(source):
-            items = yield from _below(source, top)
+        items = yield from _below(source, top)
         namespaces.update(item.namespace for item in items)
         tally.total += len(items)
-        with listing(target):
-            known = yield from _known(target, top)
         for batch in _batches(items):
             yield from _copy(target, batch, known, tally)
             tally.step(len(batch))
-        if verify:
-            with listing(target):
-                known = yield from _known(target, top)
-            for batch in _batches(items):
-                yield from _compare(target, batch, known, tally)
     tally.seen = len(namespaces)
+    if verify:
+        known = yield from _known(target, prefix)
+        for top in tops:
+            for batch in _batches((yield from _below(source, top))):
+                yield from _compare(target, batch, known, tally)
     return tally.report()
 
 
@@ -82,12 +80,14 @@ def _tops(source: BaseStore, prefix: Namespace) -> Copy[list[Namespace]]:
 def _below(store: BaseStore, top: Namespace) -> Copy[list[Item]]:
     """All items of a namespace and of those below, those changed last at the end."""
     limit = PAGE
+    prefix = () if _is_redis(store) else top
     while True:
-        (found,) = yield from _ask(store, [SearchOp(top, limit=limit, refresh_ttl=False)])
+        with listing(store):
+            (found,) = yield from _ask(store, [SearchOp(prefix, limit=limit, refresh_ttl=False)])
         if len(found) < limit:
             break
         if limit == peers.MOST and _is_redis(store):
-            raise ConfigurationError(f"RedisStore finds no more than {limit:,} items at once: copy them by prefixes")
+            raise ConfigurationError(f"RedisStore finds no more than {limit:,} items at once, and holds more")
         limit = min(limit * 4, peers.MOST) if _is_redis(store) else limit * 4
     # a store that compares namespaces as text brings those with longer labels as well
     items = {(tuple(each.namespace), each.key): each for each in found if tuple(each.namespace)[: len(top)] == top}

@@ -168,7 +168,11 @@ def _redis(peer: _Peer, url: str, create: bool, stack: ExitStack) -> Any:
     redis = _load("redis", "redis")
     kind = peer.load()
     try:
-        client = stack.enter_context(redis.Redis.from_url(url, protocol=2))  # which is what redisvl speaks
+        client = redis.Redis.from_url(url, protocol=2)  # which is what redisvl speaks
+    except ValueError as exc:
+        raise ConfigurationError("this is no URL of a Redis: redis-stack://user:password@host:port/db") from exc
+    try:
+        stack.enter_context(client)
         there = {name.decode() for name in client.execute_command("FT._LIST")}
         if not create:
             peer.check(kind, "this Redis", there, lambda query: None)
@@ -181,8 +185,6 @@ def _redis(peer: _Peer, url: str, create: bool, stack: ExitStack) -> Any:
         raise ConfigurationError(
             f"{peer.kind} needs a Redis with the modules RediSearch and RedisJSON: {_hidden(exc, url)}"
         ) from exc
-    except ValueError as exc:
-        raise ConfigurationError("this is no URL of a Redis: redis-stack://user:password@host:port/db") from exc
 
 
 def _load(module: str, package: str) -> Any:

@@ -3,7 +3,8 @@
 - `PostgresSaver.list` fetches everything that it is about to list at once: it is asked for pages.
 - `RedisSaver.list` lists 10,000 unless a limit is given, no more than 1,000,000, and ignores `before` for the ids of
   today's LangGraph.
-- `RedisStore` finds by `search` only: `get` and `list_namespaces` look at the first ten that its index brings.
+- `RedisStore` finds all by `search` without a prefix only: `get` and `list_namespaces` look at the first ten that its
+  index brings, and an index of words does not know labels such as "a" or "the".
 """
 
 from __future__ import annotations

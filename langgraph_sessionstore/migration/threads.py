@@ -10,7 +10,7 @@ Rule 3: a checkpoint comes before its pending writes. One that the target has al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ def copying(
     tally.total = sum(map(len, found.values()))
     for thread, names in found.items():
         try:
-            yield from _Thread(source, target, thread, tally).copy(ordered(names))
+            yield from _Thread(source, target, thread, tally).copy(names)
             if verify:
                 yield from _compare(source, target, thread, names, tally)
         except Exception as exc:
@@ -82,7 +82,7 @@ def _names(source: Saver, threads: Sequence[str] | None, tally: Tally) -> Copy[d
         if thread not in found:
             tally.fail("thread", thread, ConfigurationError("the source has no such thread"))
     last = {thread: max(id for _, id in names) for thread, names in found.items()}
-    return {thread: list(found[thread].values()) for thread in sorted(last, key=last.__getitem__)}
+    return {thread: ordered(found[thread]) for thread in sorted(last, key=last.__getitem__)}
 
 
 def _name(found: CheckpointTuple) -> Name:
@@ -91,16 +91,15 @@ def _name(found: CheckpointTuple) -> Name:
     return Name(ns, own, parent if parent != own else None, len(found.pending_writes or ()))
 
 
-def ordered(names: Sequence[Name]) -> list[Name]:
+def ordered(names: Mapping[tuple[str, str], Name]) -> list[Name]:
     """Parents before their children, else by id."""
-    by_place = {(name.ns, name.id): name for name in names}
     result: dict[tuple[str, str], Name] = {}
-    for name in sorted(names, key=lambda each: (each.id, each.ns)):
-        line = []
+    for name in sorted(names.values(), key=lambda each: (each.id, each.ns)):
+        line: list[Name] = []
         at: Name | None = name
         while at is not None and (at.ns, at.id) not in result and at not in line:  # no endless round in a circle
             line.append(at)
-            at = by_place.get((at.ns, at.parent)) if at.parent else None
+            at = names.get((at.ns, at.parent or ""))
         result.update({(each.ns, each.id): each for each in reversed(line)})
     return list(result.values())
 

@@ -56,7 +56,11 @@ class Peer:
 
     @asynccontextmanager
     async def astore(self) -> AsyncIterator[Any]:
-        """Its store in the async form."""
+        """Its store in the async form. AsyncRedisStore does not begin with the releases of redisvl that there are."""
+        if self.name == "redis":
+            with self.store() as store:
+                yield store
+            return
         kind = getattr(import_module(f"langgraph.store.{self.name}.aio"), f"Async{self.name.title()}Store")
         async with kind.from_conn_string(self.plain) as store:
             await store.setup()
@@ -79,6 +83,11 @@ class Form:
         self._loop = loop
         self._stack = ExitStack()
         self._async_stack = AsyncExitStack()
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it is the sync form."""
+        return self._loop is None
 
     def wait(self, work: Coroutine[Any, Any, Any]) -> Any:
         """What comes of a coroutine."""

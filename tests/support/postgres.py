@@ -105,16 +105,18 @@ def postgres() -> Iterator[str]:
         with PostgresContainer("postgres:16-alpine", driver=None) as container:
             yield container.get_connection_url()
     else:
-        with PostgresServer() as server:
+        with PostgresServer("fsync=off") as server:  # what it keeps goes with it
             yield server.url()
 
 
 class PostgresServer(ServerProcess):
     """One server with a data directory of its own, which goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        """Prepare a server with these settings beside the defaults; nothing is started yet."""
         super().__init__(found())
         self.user = somebody()
+        self._options = [word for option in options for word in ("-c", option)]
 
     def url(self, database: str = "postgres") -> str:
         """The address of a database as psycopg takes it."""
@@ -123,7 +125,18 @@ class PostgresServer(ServerProcess):
     def start(self) -> None:
         """Make the data directory, and start on it."""
         done = subprocess.run(
-            [self.binary.path.with_name("initdb"), "-D", self.folder, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8"],
+            [
+                self.binary.path.with_name("initdb"),
+                "-D",
+                self.folder,
+                "-U",
+                SUPERUSER,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "-N",
+            ],
             check=False,
             capture_output=True,
             text=True,
@@ -142,7 +155,7 @@ class PostgresServer(ServerProcess):
     def _arguments(self) -> Sequence[str]:
         # The reaper knows a process by its directory: this one works in its data directory.
         where = ("-D", str(self.folder), "-h", self.host, "-p", str(self.port))
-        return (*where, "-c", f"unix_socket_directories={self.folder}")
+        return (*where, "-c", f"unix_socket_directories={self.folder}", *self._options)
 
     def _is_up(self) -> bool:
         status = self.folder / "postmaster.pid"
