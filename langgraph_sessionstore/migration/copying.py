@@ -88,7 +88,7 @@ def _threads(
     _check(source, target, BaseCheckpointSaver, "a checkpointer")
     if isinstance(threads, (str, bytes)):
         raise ConfigurationError("threads is a list of thread ids, not one")
-    names = None if threads is None else list(dict.fromkeys(map(str, threads)))
+    names = None if threads is None else list(dict.fromkeys(threads))
     return threads_.copying(source, target, names, verify, progress, keep_going)
 
 

@@ -43,8 +43,7 @@ class Tally:
     """A report in the making."""
 
     def __init__(self, progress: Progress | None, keep_going: bool) -> None:
-        self.seen = self.copied = self.present = self.writes = self.differing = self.total = 0
-        self._done = 0
+        self.seen = self.copied = self.present = self.writes = self.differing = self.total = self.done = 0
         self._progress = progress
         self._keep_going = keep_going
         self._failed: dict[str, str] = {}
@@ -53,9 +52,9 @@ class Tally:
 
     def step(self, done: int = 1) -> None:
         """So much more is done."""
-        self._done += done
-        if self._progress is not None:
-            self._progress(self._done, self.total)
+        self.done += done
+        if done and self._progress is not None:
+            self._progress(self.done, self.total)
 
     def differ(self, sentence: str) -> None:
         """Note a difference."""

@@ -10,6 +10,7 @@ Rule 3: a checkpoint comes before its pending writes. One that the target has al
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from langgraph.checkpoint.serde.types import RESUME
 
 from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
+from ..adapters.configs import thread_name
 from ..errors import ConfigurationError
 from ..ops import Calls, Plan
 from ..plans.entry import announce
@@ -41,37 +43,39 @@ class Name(NamedTuple):
     parent: str | None
     writes: int
 
-    def at(self, thread: str) -> RunnableConfig:
+    def at(self, thread: Any) -> RunnableConfig:
         """The config that names it."""
         return {"configurable": {"thread_id": thread, "checkpoint_ns": self.ns, "checkpoint_id": self.id}}
 
 
 def copying(
-    source: Saver, target: Saver, threads: Sequence[str] | None, verify: bool, progress: Progress | None, going: bool
+    source: Saver, target: Saver, threads: Sequence[Any] | None, verify: bool, progress: Progress | None, going: bool
 ) -> Copy[Report]:
     """Copy threads."""
     tally = Tally(progress, going)
     found = yield from _names(source, threads, tally)
     tally.seen = len(found)
     tally.total = sum(map(len, found.values()))
+    done = 0
     for thread, names in found.items():
         try:
-            yield from _Thread(source, target, thread, tally).copy(names)
+            yield from _Thread(source, target, thread, names, tally).copy()
             if verify:
                 yield from _compare(source, target, thread, names, tally)
         except Exception as exc:
-            tally.fail("thread", thread, exc)
+            tally.fail("thread", str(thread), exc)
+        done += len(names)
+        tally.step(done - tally.done)
     return tally.report()
 
 
-def _names(source: Saver, threads: Sequence[str] | None, tally: Tally) -> Copy[dict[str, list[Name]]]:
+def _names(source: Saver, threads: Sequence[Any] | None, tally: Tally) -> Copy[dict[Any, list[Name]]]:
     """The checkpoints of each thread; threads by their last activity, so that they are listed in that order again."""
-    found: dict[str, dict[tuple[str, str], Name]] = {}
+    found: dict[Any, dict[tuple[str, str], Name]] = {}
 
     def visit(each: CheckpointTuple) -> None:
-        thread = str(each.config["configurable"]["thread_id"])
         name = _name(each)
-        found.setdefault(thread, {})[name.ns, name.id] = name
+        found.setdefault(each.config["configurable"]["thread_id"], {})[name.ns, name.id] = name
 
     with listing(source):
         if threads is None:
@@ -80,7 +84,7 @@ def _names(source: Saver, threads: Sequence[str] | None, tally: Tally) -> Copy[d
             yield from peers.walk(source, {"configurable": {"thread_id": thread}}, visit)
     for thread in threads or ():
         if thread not in found:
-            tally.fail("thread", thread, ConfigurationError("the source has no such thread"))
+            tally.fail("thread", str(thread), ConfigurationError("the source has no such thread"))
     last = {thread: max(id for _, id in names) for thread, names in found.items()}
     return {thread: ordered(found[thread]) for thread in sorted(last, key=last.__getitem__)}
 
@@ -95,40 +99,55 @@ def ordered(names: Mapping[tuple[str, str], Name]) -> list[Name]:
     """Parents before their children, else by id."""
     result: dict[tuple[str, str], Name] = {}
     for name in sorted(names.values(), key=lambda each: (each.id, each.ns)):
-        line: list[Name] = []
+        line: dict[tuple[str, str], Name] = {}
         at: Name | None = name
-        while at is not None and (at.ns, at.id) not in result and at not in line:  # no endless round in a circle
-            line.append(at)
+        while at is not None and (at.ns, at.id) not in result and (at.ns, at.id) not in line:  # a circle has an end
+            line[at.ns, at.id] = at
             at = names.get((at.ns, at.parent or ""))
-        result.update({(each.ns, each.id): each for each in reversed(line)})
+        result.update(reversed(line.items()))
     return list(result.values())
 
 
 class _Thread:
     """A thread on its way."""
 
-    def __init__(self, source: Saver, target: Saver, thread: str, tally: Tally) -> None:
+    def __init__(self, source: Saver, target: Saver, thread: Any, names: Sequence[Name], tally: Tally) -> None:
         self._source, self._target, self._thread, self._tally = source, target, thread, tally
+        self._names = names
+        self._new = True
+        """Whether nothing of it was seen in the target, or put there."""
         self._begun: dict[str, bool] = {}
         """The namespaces, and whether the target has something of them."""
         self._shapes: dict[tuple[str, str], Shape] = {}
+        """Of the checkpoints that have children which are still to come."""
+        self._children = Counter((name.ns, name.parent or "") for name in names)
 
-    def copy(self, names: Sequence[Name]) -> Copy[None]:
-        """Copy these checkpoints."""
-        last = {name.ns: name for name in names}
-        for name in names:
+    def copy(self) -> Copy[None]:
+        """Copy its checkpoints."""
+        last = {name.ns: name for name in self._names}
+        for name in self._names:
             there = yield from self._look(name)
             found: CheckpointTuple | None = None
             if there is None or name is last[name.ns] or name.writes != len(there.pending_writes or ()):
                 found = yield Ask(self._source, "get_tuple", (name.at(self._thread),))
             if there is not None:
+                self._new = False
                 self._tally.present += 1
-                self._shapes[name.ns, name.id] = shape(there)
             elif found is not None:  # else it was deleted meanwhile
                 yield from self._put(name, found)
             if found is not None:
                 yield from self._write(name, found.pending_writes or (), there.pending_writes or () if there else ())
+            self._remember(name, there or found)
             self._tally.step()
+
+    def _remember(self, name: Name, found: CheckpointTuple | None) -> None:
+        """Remember what its children are compared with, and forget what no child is to be compared with any more."""
+        if found is not None and self._children[name.ns, name.id]:
+            self._shapes[name.ns, name.id] = shape(found)
+        parent = (name.ns, name.parent or "")
+        self._children[parent] -= 1
+        if not self._children[parent]:
+            self._shapes.pop(parent, None)
 
     def _look(self, name: Name) -> Copy[CheckpointTuple | None]:
         """What the target has of it."""
@@ -141,8 +160,9 @@ class _Thread:
         return there
 
     def _put(self, name: Name, found: CheckpointTuple) -> Copy[None]:
-        if not self._shapes and isinstance(self._target, SessionCheckpointer):
-            yield from _announce(self._target, self._thread, found.checkpoint.get("ts"))
+        if self._new and isinstance(self._target, SessionCheckpointer):
+            yield from _announce(self._target, thread_name(self._thread), found.checkpoint.get("ts"))
+        self._new = False
         at: dict[str, Any] = {"thread_id": self._thread, "checkpoint_ns": name.ns}
         if name.parent:
             at["checkpoint_id"] = name.parent
@@ -150,7 +170,6 @@ class _Thread:
         own, before = shape(found), self._shapes.get((name.ns, name.parent or ""), {})
         new = {channel: version for channel, version in versions.items() if own[channel] != before.get(channel)}
         yield Ask(self._target, "put", ({"configurable": at}, found.checkpoint, found.metadata, new))
-        self._shapes[name.ns, name.id] = own
         self._tally.copied += 1
 
     def _write(self, name: Name, writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> Copy[None]:
@@ -237,7 +256,7 @@ def paths_of(writes: Sequence[PendingWrite]) -> dict[str, str]:
 # -- looking again
 
 
-def _compare(source: Saver, target: Saver, thread: str, names: Sequence[Name], tally: Tally) -> Copy[None]:
+def _compare(source: Saver, target: Saver, thread: Any, names: Sequence[Name], tally: Tally) -> Copy[None]:
     for name in names:
         ours: CheckpointTuple | None = yield Ask(source, "get_tuple", (name.at(thread),))
         theirs: CheckpointTuple | None = yield Ask(target, "get_tuple", (name.at(thread),))
@@ -245,11 +264,11 @@ def _compare(source: Saver, target: Saver, thread: str, names: Sequence[Name], t
             continue  # deleted meanwhile
         place = f"checkpoint {name.id!r}" + (f" of {name.ns!r}" if name.ns else "")
         if theirs is None:
-            tally.differ(f"thread {thread!r}: {place} is missing")
+            tally.differ(f"thread {str(thread)!r}: {place} is missing")
         else:
             parts = differing(ours, theirs)
             if parts:
-                tally.differ(f"thread {thread!r}: {place} differs in {', '.join(parts)}")
+                tally.differ(f"thread {str(thread)!r}: {place} differs in {', '.join(parts)}")
 
 
 FIELDS = ("v", "ts", "channel_values", "channel_versions", "versions_seen", "updated_channels")

@@ -13,6 +13,9 @@ from langgraph.types import Command, Send, interrupt
 from support.peers import Form
 from typing_extensions import TypedDict
 
+AT_ONCE: Any = {"durability": "sync"}
+"""RedisSaver hides the writes that it is given before their checkpoint, as in the background they may be."""
+
 
 class State(TypedDict, total=False):
     messages: Annotated[list[AnyMessage], add_messages]
@@ -48,7 +51,7 @@ def built(saver: Any) -> Any:
     inner: Any = StateGraph(State).add_node("question", question).add_node("look", work)
     inner = inner.add_edge(START, "look").add_edge("look", "question").compile()
     builder: Any = StateGraph(State).add_node("plan", plan, destinations=("work", "ask"))
-    builder.add_node("work", work).add_node("ask", inner, defer=False).add_node("answer", answer)
+    builder.add_node("work", work).add_node("ask", inner).add_node("answer", answer)
     builder.add_edge(START, "plan").add_edge(["work", "ask"], "answer")
     return builder.compile(checkpointer=saver)
 
@@ -60,9 +63,9 @@ def at(thread: str) -> Any:
 def turn(form: Form, graph: Any, thread: str, *answers: str) -> None:
     """A turn of a thread, as far as these answers lead."""
     number = len(form.do(graph, "get_state", at(thread)).values.get("messages", ()))
-    form.do(graph, "invoke", {"messages": [HumanMessage("Hello", id=f"h{number}")], "notes": []}, at(thread))
+    form.do(graph, "invoke", {"messages": [HumanMessage("Hello", id=f"h{number}")], "notes": []}, at(thread), **AT_ONCE)
     for said in answers:
-        form.do(graph, "invoke", Command(resume=said), at(thread))
+        form.do(graph, "invoke", Command(resume=said), at(thread), **AT_ONCE)
 
 
 def fill(form: Form, saver: Any) -> None:
@@ -92,7 +95,7 @@ def carry_on(form: Form, saver: Any) -> dict[str, Any]:
         look(f"{thread}, before", thread)
     for thread, said in (("asks", ["Wine", "bread"]), ("asks again", ["pie"]), ("twice", ["honey"])):
         for each in said:
-            form.do(graph, "invoke", Command(resume=each), at(thread))
+            form.do(graph, "invoke", Command(resume=each), at(thread), **AT_ONCE)
         look(f"{thread}, answered", thread)
     turn(form, graph, "done", "Rum")
     look("done, another turn", "done")
@@ -100,7 +103,7 @@ def carry_on(form: Form, saver: Any) -> dict[str, Any]:
     look("forked, changed", "forked")
     roots = [each for each in form.tuples(saver, at("done")) if not each.config["configurable"]["checkpoint_ns"]]
     first = min(roots, key=lambda each: str(each.checkpoint["id"]))
-    form.do(graph, "invoke", None, first.config)  # time travel: again from the very first
+    form.do(graph, "invoke", None, first.config, **AT_ONCE)  # time travel: again from the very first
     look("done, from its beginning", "done")
     return seen
 

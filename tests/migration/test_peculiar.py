@@ -12,7 +12,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
-from migration.graphs import carry_on, fill, held
+from migration.graphs import AT_ONCE, carry_on, fill, held
 from support.peers import Peer, forms
 from support.savers import checkpoint, config
 from typing_extensions import TypedDict
@@ -211,12 +211,12 @@ def test_delta_channels_go_along(peer: Peer, frequency: int) -> None:
         source, target = in_memory(), in_memory()
         graph = graph_on(source)
         for _ in range(5):
-            graph.invoke({"items": ["in"], "all": []}, config("t", None))
+            graph.invoke({"items": ["in"], "all": []}, config("t", None), **AT_ONCE)
         to = migration.copy_threads(source, theirs, verify=True)
         fro = migration.copy_threads(theirs, target, verify=True)
         assert fro.differences == ()
         for saver in (source, target, theirs):
-            graph_on(saver).invoke({"items": ["more"], "all": []}, config("t", None))
+            graph_on(saver).invoke({"items": ["more"], "all": []}, config("t", None), **AT_ONCE)
         ours, theirs_, back = (graph_on(each).get_state(config("t", None)).values for each in (source, theirs, target))
         if peer.name == "redis":  # has an order of its own for the writes of one step
             ours, theirs_, back = (

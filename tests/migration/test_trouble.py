@@ -91,9 +91,12 @@ def test_an_error_names_the_thread_and_the_same_again_goes_on(form: Form) -> Non
     ) as error:
         form.do(migration, "copy_threads", source, target)
     assert error.value.__cause__ is not None
-    report = form.do(migration, "copy_threads", source, target, keep_going=True)
+    done: list[tuple[int, int]] = []
+    options = {"keep_going": True, "progress": lambda *at: done.append(at)}
+    report = form.do(migration, "copy_threads", source, target, **options)
     assert set(report.failed) == {"2"}
     assert "channel 'a'" in report.failed["2"]
+    assert done[-1] == (4, 4)
     assert {found.config["configurable"]["thread_id"] for found in form.tuples(target)} == {"1", "2", "3"}
     del source.storage["2"][""][bad["configurable"]["checkpoint_id"]]
     report = form.do(migration, "copy_threads", source, target, verify=True)
@@ -179,6 +182,14 @@ def test_a_class_without_this_form_says_so(new_peer: Any) -> None:
 
         with pytest.raises(ConfigurationError, match="AsyncSqliteSaver has no sync form"):
             form.wait(in_the_loop())
+
+
+def test_ids_may_be_numbers(form: Form) -> None:
+    source, target = InMemorySaver(), form.our_saver("memory:")
+    put = source.put(config(7), checkpoint({"a": 1}), {}, {"a": 1})
+    assert form.do(migration, "copy_threads", source, target, threads=[7], verify=True).copied == 1
+    assert form.do(migration, "copy_threads", source, target, verify=True).present == 1
+    assert form.do(target, "get_tuple", config("7")).checkpoint["id"] == put["configurable"]["checkpoint_id"]
 
 
 def test_what_is_no_checkpointer_is_refused() -> None:
