@@ -17,6 +17,7 @@ from ..backends.base import Backend
 from ..drive import arun, run
 from ..errors import BackendUnavailable, ConfigurationError, SessionStoreError
 from ..ops import Plan
+from .reviving import Lost, watching
 
 T = TypeVar("T")
 GONE = {
@@ -83,34 +84,46 @@ Copy = Generator[Step, Any, T]
 
 def perform(copy: Copy[T]) -> T:
     """Carry a copy out."""
-    try:
-        step = next(copy)
-        while True:
-            try:
-                reply = step.do()
-            except Exception as exc:
-                step = copy.throw(_explained(step, exc, "sync"))
-            else:
-                step = copy.send(reply)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
+    with watching() as lost:
+        try:
+            step = next(copy)
+            while True:
+                try:
+                    reply = step.do()
+                    _check(step, lost)
+                except Exception as exc:
+                    step = copy.throw(_explained(step, exc, "sync"))
+                else:
+                    step = copy.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
 
 async def aperform(copy: Copy[T]) -> T:
     """The async form of `perform`."""
-    try:
-        step = next(copy)
-        while True:
-            try:
-                reply = await step.ado()
-            except Exception as exc:
-                step = copy.throw(_explained(step, exc, "async"))
-            else:
-                step = copy.send(reply)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
+    with watching() as lost:
+        try:
+            step = next(copy)
+            while True:
+                try:
+                    reply = await step.ado()
+                    _check(step, lost)
+                except Exception as exc:
+                    step = copy.throw(_explained(step, exc, "async"))
+                else:
+                    step = copy.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+def _check(step: Step, lost: Lost) -> None:
+    """Refuse what could not be revived, where it is to be stored or compared. Of a listing only names are kept."""
+    if isinstance(step, Ask):
+        lost.check()
+    else:
+        lost.forget()
 
 
 def _explained(step: Step, exc: Exception, form: str) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from langgraph_sessionstore import (
 )
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
+pytestmark = pytest.mark.filterwarnings("ignore:get_async_redis_connection:DeprecationWarning")
 KILLED = """
 import os, signal, sys
 from langgraph_sessionstore import SessionCheckpointer
@@ -182,6 +184,26 @@ def test_a_class_without_this_form_says_so(new_peer: Any) -> None:
 
         with pytest.raises(ConfigurationError, match="AsyncSqliteSaver has no sync form"):
             form.wait(in_the_loop())
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["sqlite", "postgres"])
+def test_what_cannot_be_revived_is_not_copied_as_something_else(
+    form: Form, name: str, new_peer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("an_application")
+    monkeypatch.setitem(sys.modules, "an_application", module)
+    exec("from dataclasses import dataclass\n@dataclass\nclass Order:\n    number: int", vars(module))
+    source, target = form.saver(new_peer(name)), form.our_saver("memory:")
+    for thread, value in (("1", "x"), ("2", module.Order(7))):
+        form.do(source, "put", config(thread), checkpoint({"a": [value]}), {"step": 0}, {"a": 1})
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delitem(sys.modules, "an_application")
+        report = form.do(migration, "copy_threads", source, target, keep_going=True)
+        assert (report.copied, set(report.failed)) == (1, {"2"})
+        assert "an_application.Order, which cannot be imported here" in report.failed["2"]
+    assert form.do(migration, "copy_threads", source, target, verify=True).differences == ()
+    assert form.do(target, "get_tuple", config("2")).checkpoint["channel_values"] == {"a": [module.Order(7)]}
 
 
 def test_ids_may_be_numbers(form: Form) -> None:
