@@ -112,15 +112,15 @@ def _look(target: BaseStore, items: Sequence[Item], known: Known | None) -> Copy
     """What the target has in the place of these items."""
     if known is not None:
         return [known.get((each.namespace, each.key)) for each in items]
-    found: Sequence[Item | None] = yield from _ask(
-        target, [GetOp(each.namespace, each.key, refresh_ttl=False) for each in items]
-    )
+    with listing(target):
+        found: Sequence[Item | None] = yield from _ask(
+            target, [GetOp(each.namespace, each.key, refresh_ttl=False) for each in items]
+        )
     return found
 
 
 def _copy(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Copy[None]:
-    with listing(target):
-        there = yield from _look(target, items, known)
+    there = yield from _look(target, items, known)
     tally.present += sum(each is not None for each in there)
     pairs = list(zip(items, there, strict=True))
     tally.differing += sum(old is not None and not same(new.value, old.value) for new, old in pairs)

@@ -83,14 +83,14 @@ class Tally:
 
 
 @contextmanager
-def listing(source: object) -> Iterator[None]:
-    """What goes wrong while a source is listed stops the copy."""
+def listing(what: object) -> Iterator[None]:
+    """What goes wrong while it is looked what is there stops the copy."""
     try:
         yield
     except SessionStoreError:
         raise
     except Exception as exc:
-        raise MigrationError(f"what {type(source).__name__} holds cannot be listed: {reason(exc)}") from exc
+        raise MigrationError(f"what {type(what).__name__} holds cannot be listed: {reason(exc)}") from exc
 
 
 def reason(exc: Exception) -> str:
