@@ -23,6 +23,7 @@
     |   |-- NothingToUndo                   no operation is left to undo or redo
     |   |-- InvalidAnswer (ValueError)      a model has answered something else than what was asked for
     |   `-- Interrupted                     a graph waits for an answer before it can go on
+    |-- MigrationError                      a thread or an item could not be copied; what was copied before is there
     `-- BackendError                        the storage could not do its work
         |-- BackendClosed                   used after close()
         |-- BackendUnavailable              not reachable, or too busy; nothing was applied
@@ -33,7 +34,7 @@
         `-- NotReplicated                   the call was applied, but too few replicas have confirmed it
 
 The rule: a call that failed with anything but `OutcomeUnknown` or `NotReplicated` left no trace. (`Interrupted` is no
-failure: what was done until then is stored.)
+failure: what was done until then is stored; and a copy is many calls, of which those before a `MigrationError` stand.)
 """
 
 from __future__ import annotations
@@ -143,6 +144,10 @@ class Interrupted(SessionError):
     """
 
     interrupts: tuple[Any, ...] = ()
+
+
+class MigrationError(SessionStoreError):
+    """A thread or an item could not be copied; `__cause__` is why. The same copy again goes on from there."""
 
 
 class BackendError(SessionStoreError):

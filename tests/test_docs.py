@@ -39,7 +39,11 @@ def test_the_readme_says_how_to_come_from_the_other_checkpointers() -> None:
     assert len(CHANGES) == 4
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def _marks(block: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.peers] if "from langgraph.checkpoint.sqlite" in block else []
+
+
+@pytest.mark.parametrize("number", [pytest.param(at, marks=_marks(block)) for at, block in enumerate(BLOCKS)])
 def test_readme_blocks_run(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

@@ -6,24 +6,23 @@ Rule: a server starts when somebody first asks for it, and none is used that was
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarks.absent import Absent, needed
-from benchmarks.postgres import PostgresServer
-from support.binaries import RedisNotFound, find_binary, find_stack
+from support.binaries import RedisNotFound, find_binary
+from support.postgres import PostgresNotFound, PostgresServer
 from support.process import ServerProcess, ServerStartError
-from support.servers import RedisServer
+from support.servers import RedisServer, with_modules
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
 P = TypeVar("P", bound=ServerProcess)
-MODULES = ("redisearch", "rejson")
 
 
 class Stage:
@@ -60,14 +59,7 @@ class Stage:
 
     def redis_with_modules(self) -> RedisServer:
         """A Redis with RediSearch and RedisJSON; emptied."""
-
-        def make() -> RedisServer:
-            binary = find_stack()
-            files = [str(binary.path.with_name(f"{module}.so")) for module in MODULES]
-            args: Sequence[str] = [word for file in files for word in ("--loadmodule", file)]
-            return RedisServer(binary, args=args)
-
-        return self._emptied(self._started("Redis with RediSearch and RedisJSON", make))
+        return self._emptied(self._started("Redis with RediSearch and RedisJSON", with_modules))
 
     def database(self) -> str:
         """The URL of a new database in PostgreSQL."""
@@ -89,10 +81,8 @@ class Stage:
                 server = self._stack.enter_context(make())
                 self.versions[kind] = server.binary.version
                 self._servers[kind, whose] = server
-            except (RedisNotFound, ServerStartError) as error:
+            except (RedisNotFound, PostgresNotFound, ServerStartError) as error:
                 self._servers[kind, whose] = Absent(f"no {kind}: {error}")
-            except Absent as error:
-                self._servers[kind, whose] = error
         found = self._servers[kind, whose]
         if isinstance(found, Absent):
             raise found

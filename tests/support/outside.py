@@ -36,7 +36,7 @@ def offered_by_environment(line: str) -> OutsideRedis | None:
 @contextmanager
 def offered_by_docker(line: str) -> Iterator[OutsideRedis | None]:
     """A container of this line through testcontainers, when a Docker engine answers."""
-    if not _docker_answers():
+    if not docker_answers():
         yield None
         return
     from testcontainers.redis import RedisContainer
@@ -45,7 +45,8 @@ def offered_by_docker(line: str) -> Iterator[OutsideRedis | None]:
         yield OutsideRedis(f"redis://{container.get_container_host_ip()}:{container.get_exposed_port(6379)}/0")
 
 
-def _docker_answers() -> bool:
+def docker_answers() -> bool:
+    """Whether there is a Docker engine."""
     import docker
     import docker.errors
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import redis
-from support.binaries import RedisBinary
+from support.binaries import RedisBinary, find_stack
 from support.process import ServerProcess
 
 # A replica is in step within milliseconds this way, instead of seconds.
@@ -59,3 +59,10 @@ class RedisServer(ServerProcess):
             *login,
             *self._args,
         )
+
+
+def with_modules() -> RedisServer:
+    """A server with RediSearch and RedisJSON, which others need and this library does not."""
+    binary = find_stack()
+    files = [str(binary.path.with_name(f"{module}.so")) for module in ("redisearch", "rejson")]
+    return RedisServer(binary, args=[word for file in files for word in ("--loadmodule", file)])

@@ -1,0 +1,33 @@
+"""Whether two values are the same, also where their classes do not know it or will not say it in one word.
+
+Rule: what LangGraph's own serializer makes the same is the same: a tuple and a list, above all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+_SERDE = JsonPlusSerializer()
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether they are the same."""
+    if one is other:
+        return True
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        alike = type(one) is type(other) or {type(one), type(other)} == {list, tuple}
+        return alike and len(one) == len(other) and all(map(same, one, other))
+    try:
+        if one == other:
+            return True
+    except Exception:  # an array has no truth of its own
+        pass
+    try:
+        return type(one) is type(other) and _SERDE.dumps_typed(one) == _SERDE.dumps_typed(other)
+    except Exception:  # of a class that has no stored form here
+        return False
