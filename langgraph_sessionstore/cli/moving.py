@@ -172,16 +172,16 @@ def _migrated(
     verify: bool,
     keep_going: bool,
 ) -> Any:
-    from .. import migration
+    from ..migration import copy_items, copy_threads, open_saver, open_store
 
     options: Any = {"verify": verify, "keep_going": keep_going}
     with ExitStack() as opened:
         if part == "threads":
-            other = opened.enter_context(migration.open_saver(source or target or "", create=target is not None))
+            other = opened.enter_context(open_saver(source or target or "", create=target is not None))
             with out.progress("checkpoints") as progress:
                 sides = (other, manager.checkpointer) if source is not None else (manager.checkpointer, other)
-                return migration.copy_threads(*sides, threads=threads, progress=progress, **options)
-        store = opened.enter_context(migration.open_store(source or target or "", create=target is not None))
+                return copy_threads(*sides, threads=threads, progress=progress, **options)
+        store = opened.enter_context(open_store(source or target or "", create=target is not None))
         with out.progress("items") as progress:
             stores = (store, manager.store) if source is not None else (manager.store, store)
-            return migration.copy_items(*stores, progress=progress, **options)
+            return copy_items(*stores, progress=progress, **options)

