@@ -14,7 +14,8 @@ The tour, from below:
 * `SessionCheckpointer`, `SessionStore`, `SessionCache` are LangGraph's checkpointer, store and cache; with a manager
   `compile(checkpointer=manager.checkpointer, store=manager.store, cache=manager.cache)`. `SessionData` shows all
   sessions as a store that is only read: `manager.data`.
-* `server` has what LangGraph's server takes from its `langgraph.json`.
+* `server` has what LangGraph's server takes from its `langgraph.json`; `migration` brings threads and items from other
+  checkpointers and stores, and back. The command `sessionstore` is in `cli`.
 * `observe=hook` tells of each call to a storage (`BackendCall`); `observability` has hooks for logs and OpenTelemetry.
 * **errors** has one tree of exceptions below `SessionStoreError`.
 

@@ -1,8 +1,9 @@
 """The command `sessionstore`.
 
     app        the commands under one name, and what becomes of errors
-    looking    ls, show, state, diff                changing   rm, fork, undo, redo, rewind, prune
-    moving     export, import, copy, migrate        caring     stats, check, bench
+    looking    ls, show                             states     state, diff
+    changing   rm, fork, undo, redo, rewind, prune  moving     export, import, copy, migrate
+    caring     stats, check, bench
 
 Rule 1: what a command prints is for people when a terminal reads it, tab-separated lines when a program does, and one
         JSON document with `--json`. Results go to the standard output, everything else to the standard error.

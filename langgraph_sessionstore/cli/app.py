@@ -17,6 +17,7 @@ from .changing import changing
 from .looking import looking
 from .moving import moving
 from .output import safe
+from .states import states
 
 BROKEN_PIPE = 141  # as of a process that is ended by its signal
 INTERRUPTED = 130
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for group in (looking, changing, moving, caring):
+for group in (looking, states, changing, moving, caring):
     for command in group.registered_commands:
         app.registered_commands.append(command)
 

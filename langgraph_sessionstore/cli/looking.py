@@ -1,16 +1,14 @@
-"""Commands that look and change nothing: ls, show, state, diff."""
+"""Commands that look at sessions and change nothing: ls, show."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ..errors import SessionError
 from ..info import SessionInfo, SessionPage
 from ..manager import SessionManager
 from ..ops import Plan
@@ -18,7 +16,6 @@ from ..plans import contents
 from ..plans.details import unpack_summary
 from ..session import Session
 from . import naming
-from .differences import differences
 from .opening import Content, Filter, Json, SessionId, Url, storage
 from .output import Output
 from .parsing import ago, conditions
@@ -26,10 +23,6 @@ from .tree import drawn, grown
 from .viewing import Viewer, described, plain
 
 looking = typer.Typer()
-Namespace = Annotated[
-    str,
-    typer.Option("--ns", metavar="NAMESPACE", help="The namespace of a subgraph's checkpoints.", show_default=False),
-]
 
 
 @looking.command()
@@ -206,118 +199,3 @@ def _show_tree(out: Output, checkpoints: list[dict[str, Any]]) -> None:
                 f"{front}{each['checkpoint_id']}  {each['ts'] or ''}  "
                 f"step {metadata.get('step', '?')}  {metadata.get('source', '')}".rstrip()
             )
-
-
-@looking.command()
-def state(
-    session_id: SessionId,
-    url: Url = None,
-    checkpoint: Annotated[
-        str | None,
-        typer.Option("--checkpoint", "-c", metavar="ID", help="The beginning of its id; the newest unless given."),
-    ] = None,
-    ns: Namespace = "",
-    content: Content = False,
-    as_json: Json = False,
-) -> None:
-    """Show the state of a graph at a checkpoint: its channels, and what is pending. Their values with --content."""
-    with storage(url, serde=Viewer()) as manager:
-        out = Output(as_json)
-        naming.session(manager, session_id)
-        found = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, checkpoint))
-        channels = found.checkpoint["channel_values"]
-        pending = [
-            {"task": task, "channel": channel, "what": described(value)} | ({"value": plain(value)} if content else {})
-            for task, channel, value in found.pending_writes or ()
-        ]
-        parent = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
-        if as_json:
-            values = {
-                name: {"what": described(value)} | ({"value": plain(value)} if content else {})
-                for name, value in channels.items()
-            }
-            about = {"checkpoint_id": found.checkpoint["id"], "checkpoint_ns": ns, "parent_checkpoint_id": parent}
-            about |= {"ts": found.checkpoint["ts"], "metadata": plain(found.metadata)}
-            out.document(about | {"channels": values, "pending": pending})
-            return
-        out.facts(
-            [
-                ("checkpoint", found.checkpoint["id"]),
-                ("parent", parent),
-                ("time", found.checkpoint["ts"]),
-                ("step", found.metadata.get("step")),
-                ("source", found.metadata.get("source")),
-            ]
-        )
-        out.heading("channels")
-        out.table(("channel", "value"), [(name, described(value)) for name, value in channels.items()])
-        if pending:
-            out.heading("pending")
-            out.table(("task", "channel", "value"), [(each["task"], each["channel"], each["what"]) for each in pending])
-        if content:
-            for name, value in channels.items():
-                out.heading(name)
-                out.block(_pretty(value))
-            for each in pending:
-                out.heading(f"pending {each['channel']} of task {each['task']}")
-                out.block(_pretty(each["value"]))
-
-
-@looking.command()
-def diff(
-    session_id: SessionId,
-    before: Annotated[str | None, typer.Argument(metavar="A", help="A checkpoint; unless given, B's parent.")] = None,
-    after: Annotated[str | None, typer.Argument(metavar="B", help="Another; unless given, the newest.")] = None,
-    url: Url = None,
-    ns: Namespace = "",
-    content: Content = False,
-    as_json: Json = False,
-) -> None:
-    """Show what has changed in a graph's state from one checkpoint to another. The values with --content."""
-    with storage(url, serde=Viewer()) as manager:
-        out = Output(as_json)
-        naming.session(manager, session_id)
-        new = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, after))
-        old: Mapping[str, Any] = {}
-        parent = new.parent_config and new.parent_config["configurable"]["checkpoint_id"]
-        name = naming.checkpoint(manager, session_id, ns, before) if before is not None else parent
-        if name is not None:
-            old = _tuple(manager, session_id, ns, name).checkpoint["channel_values"]
-        changes = list(differences(old, new.checkpoint["channel_values"]))
-        if as_json:
-            shown = [
-                {"channel": each.channel, "change": each.kind, "what": each.what}
-                | ({"before": plain(each.before), "after": plain(each.after)} if content else {})
-                for each in changes
-            ]
-            out.document({"before": name, "after": new.checkpoint["id"], "changes": shown})
-            return
-        out.note(f"from {name or 'nothing'} to {new.checkpoint['id']}", "dim")
-        if not changes:
-            out.note("no difference", "dim")
-        for each in changes:
-            out.line(f"{_SIGNS[each.kind]} {each.channel}: {each.what}", _STYLES[each.kind])
-            if content:
-                for sign, value, there in (
-                    ("-", each.before, each.kind != "added"),
-                    ("+", each.after, each.kind != "removed"),
-                ):
-                    if there:
-                        out.block("\n".join(f"{sign} {line}" for line in _pretty(value).split("\n")))
-
-
-_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
-_STYLES = {"added": "green", "removed": "red", "changed": "yellow"}
-
-
-def _tuple(manager: SessionManager, session_id: str, ns: str, checkpoint_id: str) -> Any:
-    found = manager.checkpointer.get_tuple(
-        {"configurable": {"thread_id": session_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
-    )
-    if found is None:
-        raise SessionError(f"session {session_id!r} has no checkpoint {checkpoint_id!r} any more: it was pruned")
-    return found
-
-
-def _pretty(value: Any) -> str:
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, default=str)

@@ -63,17 +63,22 @@ def checkpoints(manager: SessionManager, session_id: str, limit: int | None = No
     return found
 
 
+def known(manager: SessionManager, session_id: str, ns: str) -> list[str]:
+    """The ids of all checkpoints of a namespace, the newest first."""
+    return [each["checkpoint_id"] for each in checkpoints(manager, session_id) if each["checkpoint_ns"] == ns]
+
+
 def checkpoint(manager: SessionManager, session_id: str, ns: str, given: str | None) -> str:
     """The id of a checkpoint: the newest, or the one that begins like this."""
-    ids = [each["checkpoint_id"] for each in checkpoints(manager, session_id) if each["checkpoint_ns"] == ns]
+    ids = known(manager, session_id, ns)
     where = f"session {session_id!r}" + (f", namespace {ns!r}" if ns else "")
     if not ids:
         raise SessionError(f"{where} has no checkpoint")
     if given is None or given == "latest":
-        return str(max(ids))
+        return max(ids)
     fitting = [each for each in ids if each == given] or [each for each in ids if each.startswith(given)]
     if len(fitting) == 1:
-        return str(fitting[0])
+        return fitting[0]
     if not fitting:
         raise SessionError(f"{where} has no checkpoint {given!r}; `sessionstore show {session_id}` names all")
     raise SessionError(f"{given!r} is the beginning of {len(fitting)} checkpoints: {', '.join(fitting[:4])} ...")

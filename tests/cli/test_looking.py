@@ -123,6 +123,10 @@ def test_state_and_diff_show_kinds_and_values_only_when_asked(command: Command, 
     assert '+     "text": "secret Osaka"' in told
     assert command("diff", "graph", ids[0], ids[0]).err.endswith("no difference\n")
     assert command("diff", "graph", "latest", ids[-1]).code == 0
+    manager.checkpointer.copy_thread("graph", "pruned")
+    manager.checkpointer.prune(["pruned"])
+    alone = command("diff", "pruned", "--json").json
+    assert (alone["before"], {each["change"] for each in alone["changes"]}) == (None, {"added"})
 
     graph_on(manager.checkpointer).invoke(said("ask"), session.config)
     pending = command("state", "graph", "--json").json["pending"]
