@@ -95,6 +95,7 @@ def diff(
         new = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, after))
         old: Mapping[str, Any] = {}
         parent = new.parent_config and new.parent_config["configurable"]["checkpoint_id"]
+        name: str | None
         if before is not None:
             name = naming.checkpoint(manager, session_id, ns, before)
         else:  # the parent may have been pruned, and then all is new
