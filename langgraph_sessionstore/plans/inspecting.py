@@ -20,6 +20,7 @@ from .moving import check_row
 from .places import GRAPH, HEAD, LAST_USAGE, LOG, MESSAGES, ORDER, REDO, UNDO, UNDONE, USAGE
 from .problems import REPAIR, Finding, Problem, advice, opened, repairing
 
+_ITEMS = keys.encode("x")
 _OF_THREADS = "bceivw"
 """The first segments of what `checking` looks at."""
 _DELETE = "only delete_session() takes it away"
@@ -38,7 +39,7 @@ def find(desk: Desk) -> Plan[list[Finding]]:
     spans.append(Range(at, None))
     incarnation, *found = yield from must(desk.partition, Get(keys.INCARNATION), *spans)
     rows = {key: value for part in found for key, value in part}
-    opened(((key, value) for key, value in rows.items() if key != GRAPH or not _is_text(value)), f"session {name!r}")
+    opened(((key, value) for key, value in rows.items() if _is_packed(key, value)), f"session {name!r}")
     return [*_Session(desk, incarnation, rows).findings()]
 
 
@@ -78,7 +79,7 @@ class _Session:
         """Each row can be read."""
         desk = self.desk
         for key, value in self.rows.items():
-            if key in (LOG, UNDO) or key.startswith(keys.encode("x")):  # see below
+            if key in (LOG, UNDO) or key.startswith(_ITEMS):  # see below
                 continue
             try:
                 check_row(desk, key, value)
@@ -147,7 +148,7 @@ class _Session:
         fronts = {place.own(kind): kind for kind in (*items.ALL, items.HINT)}
         size = len(place.own(items.VALUE))
         for key, value in self.rows.items():
-            if not key.startswith(keys.encode("x")) or key == place.own(items.VERSION):
+            if not key.startswith(_ITEMS) or key == place.own(items.VERSION):
                 continue
             kind = fronts.get(key[:size])
             if kind is None:
@@ -185,11 +186,14 @@ class _Session:
         return Finding(Problem("missing", what, REPAIR), again, "noted anew when an item was made")
 
 
-def _is_text(stored: bytes) -> bool:
+def _is_packed(key: bytes, stored: bytes) -> bool:
+    """Whether what this row begins with says how it is packed: not where the bytes are text, digests or chance."""
+    if key != GRAPH:
+        return not key.startswith(_ITEMS)
     try:
-        return bool(stored.decode("utf-8", "surrogatepass"))
+        return not stored.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        return False
+        return True
 
 
 def _is_counter(stored: bytes | None) -> bool:

@@ -19,42 +19,41 @@ ROUNDS, ACTS = 12, 5
 
 
 class Crowd:
-    """Threads that do something again and again: a few times in each round, while that goes on."""
+    """Threads that do something again and again: so many times in each round, while that goes on."""
 
     def __init__(self, *acts: Callable[[int], None]) -> None:
         self._acts = acts
         self._turns = [threading.Semaphore(0) for _ in acts]
-        self._over = False
+        self._done = threading.Semaphore(0)
         self._errors: list[BaseException] = []
 
     def _go_on(self, act: Callable[[int], None], turns: threading.Semaphore) -> None:
-        number = 0
-        try:
-            while turns.acquire(timeout=60) and not self._over:
-                act(number)
-                number += 1
-        except BaseException as exc:
-            self._errors.append(exc)
+        for number in range(ROUNDS * ACTS):
+            turns.acquire()
+            try:
+                if not self._errors:
+                    act(number)
+            except BaseException as exc:
+                self._errors.append(exc)
+            self._done.release()
 
     def rounds(self) -> Iterator[int]:
-        """The rounds; behind the last one they are at an end."""
+        """The rounds; behind the last one all is done."""
         threads = [
-            threading.Thread(target=self._go_on, args=each) for each in zip(self._acts, self._turns, strict=True)
+            threading.Thread(target=self._go_on, args=each, daemon=True)
+            for each in zip(self._acts, self._turns, strict=True)
         ]
         for thread in threads:
             thread.start()
-        try:
-            for number in range(ROUNDS):
-                for turns in self._turns:
-                    turns.release(ACTS)
-                yield number
-        finally:
-            self._over = True
+        for number in range(ROUNDS):
             for turns in self._turns:
-                turns.release()
-            for thread in threads:
-                thread.join(60)
-        assert self._errors == []
+                turns.release(ACTS)
+            yield number
+            for _ in range(ACTS * len(threads)):
+                assert self._done.acquire(timeout=60)
+            assert self._errors == []
+        for thread in threads:
+            thread.join(60)
 
 
 def harmed(care: Care, name: str, number: int) -> None:
@@ -93,7 +92,7 @@ def test_a_thread_is_repaired_while_graphs_go_on(care: Care, manager_on: Callabl
     for number in Crowd(writer(0), writer(1)).rounds():
         harmed(care, "t", number)
         care.check("t", repair=True)
-    assert len(put) > 2
+    assert len(put) == 2 * ROUNDS * ACTS
     care.check("t", repair=True)
     assert care.problems("t") == []
     found = {each.checkpoint["id"]: each for each in care.other().checkpointer.list(config("t"))}

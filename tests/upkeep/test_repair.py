@@ -11,7 +11,7 @@ from upkeep.care import FIRST, INNER, SECOND, THIRD, Care, says
 from langgraph_sessionstore import keys
 from langgraph_sessionstore.ops import Forget, Links, Put, split_links, with_links
 from langgraph_sessionstore.plans import layout
-from langgraph_sessionstore.plans.places import LOG, REGISTRY, UNDO, message
+from langgraph_sessionstore.plans.places import GRAPH, LOG, REGISTRY, UNDO, message
 
 
 @pytest.fixture
@@ -114,6 +114,15 @@ def test_operations_that_are_counted_too_low_are_not_overwritten(care: Care, siz
         "Restored: before append of 1 message",
     ]
     assert care.form.texts(session) == ["0", "1", "2", "3"]
+
+
+def test_bytes_of_chance_are_not_taken_for_sealed_ones(care: Care, there: dict[str, Any]) -> None:
+    """A state of items is named by chance, digests and vectors hold any bytes, and a channel may have any name."""
+    care.log("l")
+    for key in (keys.encode("x", 7), *(keys.encode("x", kind, "notes", 0, "a") for kind in (4, 5))):
+        care.set("l", key, b"\xc2" + bytes(79))
+    care.set("t", GRAPH, "£".encode())
+    assert (care.problems("l"), care.problems("t")) == ([], [])
 
 
 def test_an_empty_log_without_a_counter_is_sound(care: Care) -> None:
