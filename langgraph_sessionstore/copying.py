@@ -14,9 +14,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple, TypeVar
 
 from . import keys
-from .backends.base import Backend
+from .backends.base import Backend, vouch
 from .drive import arun, run
-from .errors import SessionDeleted, SessionExists, SessionNotFound
+from .errors import NotReplicated, SessionDeleted, SessionExists, SessionNotFound
 from .info import SessionPage
 from .ops import Batch, Call, Get, Page, Plan, Tally, must, must_all
 from .plans import moving, sessions
@@ -52,22 +52,27 @@ class On(NamedTuple):
 
 
 Crossing = Generator[On, Any, T]
-"""What works on two storages: it yields plans, and receives their results."""
+"""What works on two storages: it yields plans, and receives their results. As with plans, `NotReplicated` does not stop
+it: what was done counts, and its end raises the error."""
 
 
 def cross(crossing: Crossing[T]) -> T:
     """Carry it out."""
     reply: Any = None
     error: BaseException | None = None
+    doubts: list[NotReplicated] = []
     while True:
         try:
             step = crossing.send(reply) if error is None else crossing.throw(error)
         except StopIteration as stop:
             result: T = stop.value
-            return result
+            return vouch(result, doubts)
         reply = error = None
         try:
             reply = run(*step)
+        except NotReplicated as doubt:
+            doubts.append(doubt)
+            reply = doubt.result
         except BaseException as exc:
             error = exc
 
@@ -76,15 +81,19 @@ async def across(crossing: Crossing[T]) -> T:
     """The async form of `cross`."""
     reply: Any = None
     error: BaseException | None = None
+    doubts: list[NotReplicated] = []
     while True:
         try:
             step = crossing.send(reply) if error is None else crossing.throw(error)
         except StopIteration as stop:
             result: T = stop.value
-            return result
+            return vouch(result, doubts)
         reply = error = None
         try:
             reply = await arun(*step)
+        except NotReplicated as doubt:
+            doubts.append(doubt)
+            reply = doubt.result
         except BaseException as exc:
             error = exc
 
@@ -94,8 +103,8 @@ class _Thing(NamedTuple):
 
     name: str
     partition: bytes
-    leave: Callable[[Common, bytes], Plan[int]]
-    arrive: Callable[[Common, bytes], Plan[Any]]
+    leave: Callable[[Common, bytes], Plan[moving.Left]]
+    arrive: Callable[[Common, moving.Gathering, moving.Left], Plan[Any]]
 
 
 def _session(name: str) -> _Thing:
@@ -103,7 +112,7 @@ def _session(name: str) -> _Thing:
         f"session {name!r}",
         keys.session(name),
         lambda here, at: moving.leave(here.desk(name), at),
-        lambda there, at: moving.arrive(there.desk(name), at),
+        lambda there, gathered, left: moving.arrive(there.desk(name), gathered, left),
     )
 
 
@@ -113,7 +122,7 @@ def _namespace(labels: tuple[str, ...]) -> _Thing:
         f"namespace {labels!r}",
         partition,
         lambda here, at: moving.leave_items(partition, at),
-        lambda there, at: moving.arrive_items(partition, at),
+        lambda there, gathered, left: moving.arrive_items(partition, gathered),
     )
 
 
@@ -182,14 +191,15 @@ class Copy:
         """Bring it; False: somebody else was faster, None: it is gone since it was listed."""
         here, there = self._here, self._there
         at = moving.place(here.chance.new_id())
+        gathered = moving.Gathering(at, there.chance.new_id)
         try:
-            yield On(here.backend, thing.leave(here, at))
-            reader = moving.Reader(at)
-            while rows := (yield On(here.backend, reader.piece())):
-                yield On(there.backend, moving.gather(at, rows))
-            if not reader.rows:
+            left = yield On(here.backend, thing.leave(here, at))
+            if not left.rows:
                 return None
-            arrived = yield On(there.backend, thing.arrive(there, at))
+            reader = moving.Reader(at, left.rows)
+            while rows := (yield On(here.backend, reader.piece())):
+                yield On(there.backend, gathered.add(rows))
+            arrived = yield On(there.backend, thing.arrive(there, gathered, left))
         except SessionExists:
             return False
         except (SessionDeleted, SessionNotFound):
@@ -203,8 +213,8 @@ class Copy:
         """Of all rows at one moment."""
         at, digest = moving.place(side.chance.new_id()), sha256()
         try:
-            yield On(side.backend, thing.leave(side, at))
-            reader = moving.Reader(at)
+            left = yield On(side.backend, thing.leave(side, at))
+            reader = moving.Reader(at, left.rows)
             while rows := (yield On(side.backend, reader.piece())):
                 for key, value in moving.telling(rows):
                     digest.update(b"%d %d " % (len(key), len(value)) + key + value)

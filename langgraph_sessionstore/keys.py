@@ -37,6 +37,8 @@ INCARNATION = b"\x02i"
 LEASE = b"\x02l"
 TOMBSTONE = b"\x02t"
 OPERATIONS = b"\x02o"
+PIECES = b"\x02p"
+"""How many pieces of something that arrives are there."""
 
 ORIGINS: Span = (b"\x03", b"\x04")
 """Rows of an encrypted partition that a copy brings along, and plans do not see: from where its rows come."""

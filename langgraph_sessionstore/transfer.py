@@ -42,8 +42,8 @@ Progress = Callable[[int, int], None]
 def _leaving(desk: Desk, take: Callable[[Row], None], progress: Progress | None) -> Plan[int]:
     """Read a session in pieces."""
     at = moving.place(desk.chance.new_id())
-    total = yield from moving.leave(desk, at)
-    reader = moving.Reader(at)
+    total = (yield from moving.leave(desk, at)).rows
+    reader = moving.Reader(at, total)
     try:
         while rows := (yield from reader.piece()):
             for row in rows:
@@ -52,8 +52,6 @@ def _leaving(desk: Desk, take: Callable[[Row], None], progress: Progress | None)
                 progress(reader.rows, total)
     finally:
         yield from moving.drop(at)
-    if reader.rows != total:
-        raise CorruptData(f"session {desk.session_id!r} changed while it was copied")
     return total
 
 
@@ -249,15 +247,15 @@ def _text(raw: bytes) -> str:
 def arriving(desk: Desk, arrival: Arrival, progress: Progress | None) -> Plan[bytes | None]:
     """Let a session arrive: its incarnation; None: it has no rows."""
     at = moving.place(desk.chance.new_id())
-    done = 0
+    gathered, done = moving.Gathering(at, desk.chance.new_id), 0
     try:
         for rows in arrival.pieces:
             moving.check(desk, rows)
-            yield from moving.gather(at, rows)
+            yield from gathered.add(rows)
             done += len(rows)
             if progress is not None:
                 progress(done, arrival.total)
-        return (yield from moving.arrive(desk, at))
+        return (yield from moving.arrive(desk, gathered))
     except BaseException:
         yield from moving.drop(at)
         raise

@@ -205,11 +205,12 @@ def _or_none(shape: _Shape) -> _Shape:
 
 
 _ANY_KEY: _Shape = (_is_key, "a key (bytes without NUL)")
+_SET_BY_PLANS = (keys.TOMBSTONE, keys.PIECES)
 _ROW_KEY: _Shape = (
     lambda value: (
         type(value) is bytes
         and b"\0" not in value
-        and (value >= keys.SYSTEM[1] or value < keys.SYSTEM[0] or value == keys.TOMBSTONE)
+        and (value >= keys.SYSTEM[1] or value < keys.SYSTEM[0] or value in _SET_BY_PLANS)
     ),
     "a key (bytes without NUL, and not one of the system's rows)",
 )

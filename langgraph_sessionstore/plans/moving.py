@@ -7,11 +7,13 @@ Rule 2: it arrives at one moment: its rows are gathered in a place of their own,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple
 
 from .. import keys
-from ..errors import CorruptData, SessionNotFound, SessionStoreError
+from ..errors import BackendUnavailable, CorruptData, SessionNotFound, SessionStoreError
 from ..ops import (
     Batch,
     Call,
@@ -19,16 +21,20 @@ from ..ops import (
     Conflict,
     Count,
     Drop,
+    Expect,
     ExpectEmpty,
     Expire,
     Get,
+    Op,
     Plan,
     Put,
     PutNew,
     Range,
     Row,
     Touch,
+    call,
     casual,
+    etag,
     must,
 )
 from . import layout, order, pruning, records, sessions
@@ -51,8 +57,19 @@ def place(chance_id: bytes) -> bytes:
     return keys.encode("moving", chance_id.hex())
 
 
-def leave(desk: Desk, at: bytes) -> Plan[int]:
-    """Make a copy to read from; how many rows it has."""
+class Left(NamedTuple):
+    """A session that has left: how many rows it has, and what only the list and the storage know of it."""
+
+    rows: int
+    created: int = 0
+    active: int = 0
+    """When it was used last."""
+    ends: int | None = None
+    """When it ends; None: never. All in milliseconds since 1970."""
+
+
+def leave(desk: Desk, at: bytes) -> Plan[Left]:
+    """Make a copy to read from."""
     wanted = desk.writer.incarnation
     there, tombstone = yield from must(desk.partition, Get(keys.INCARNATION), Get(keys.TOMBSTONE))
     desk.check(there, tombstone)
@@ -60,21 +77,26 @@ def leave(desk: Desk, at: bytes) -> Plan[int]:
     created = [PutNew(BORN, pack_born(found.born))] if found else []  # a graph leaves it to the list to know
     batch = Batch(Expire(ttl=_HOUR), *created, Count(b"", None))
     (outcome,) = yield Calls([Call(at, batch, source=desk.partition)])
-    if isinstance(outcome, Conflict):
+    if found is None or isinstance(outcome, Conflict):
         if wanted is None:
-            return 0
+            return Left(0)
         raise SessionNotFound(f"session {desk.session_id!r} is no longer there: it has expired, or was deleted")
-    total: int = outcome[-1]
-    return total
+    info = found.info
+    ends = None if info.expires_at is None else _moment(info.expires_at)
+    return Left(outcome[-1], found.born.created, _moment(info.updated_at), ends)
 
 
 class Reader:
-    """Reads what was gathered, in pieces of about the same size, whether its rows are large or small."""
+    """Reads what has left, in pieces of about the same size, whether its rows are large or small.
 
-    def __init__(self, at: bytes) -> None:
+    With a `total` that is how many rows it has to be; fewer: the storage has lost some of them.
+    """
+
+    def __init__(self, at: bytes, total: int | None = None) -> None:
         self.rows = 0
         """So many were read."""
         self._at = at
+        self._total = total
         self._after = b""
         self._limit = min(CHUNK, 8)
 
@@ -87,12 +109,42 @@ class Reader:
             self.rows += len(rows)
             self._after = rows[-1][0] + keys.END
             self._limit = max(1, min(CHUNK, self._limit * 4, len(rows) * PIECE // max(1, size)))
+        elif self._total not in (None, self.rows):
+            raise _lost()
         return rows
 
 
-def gather(at: bytes, rows: Sequence[Row]) -> Plan[None]:
-    """Add rows of what arrives."""
-    yield from must(at, *(Put(key, value) for key, value in rows), Expire(ttl=24 * _HOUR))
+class Gathering:
+    """What arrives, gathered in a place of its own.
+
+    Rule: each piece expects those before it, and who takes it all expects the last one. So a storage that has gone back
+    to an earlier state meanwhile, as after a crash, never makes a part of something pass for the whole.
+    """
+
+    def __init__(self, at: bytes, new_id: Callable[[], bytes]) -> None:
+        self.at = at
+        self._new_id = new_id
+        self._pieces = 0
+
+    @property
+    def whole(self) -> Op:
+        """The guard: all pieces are there."""
+        return Expect(keys.PIECES, etag(b"%d" % self._pieces) if self._pieces else False)
+
+    def add(self, rows: Sequence[Row]) -> Plan[None]:
+        """Add rows."""
+        before = self.whole
+        self._pieces += 1
+        ops: list[Op] = [Put(keys.PIECES, b"%d" % self._pieces), *(Put(key, value) for key, value in rows)]
+        outcome = yield from casual(call(self.at, before, *ops, Expire(ttl=24 * _HOUR), op_id=self._new_id()))
+        if isinstance(outcome, Conflict):
+            raise _lost()
+
+
+def _lost() -> BackendUnavailable:
+    return BackendUnavailable(
+        "the storage has lost what was on its way, as after a crash: nothing was brought, try again"
+    )
 
 
 def check(desk: Desk, rows: Sequence[Row]) -> None:
@@ -129,37 +181,62 @@ def check_row(desk: Desk, key: bytes, value: bytes) -> None:
             raise CorruptData(f"no row of a session: {key[:80]!r}")
 
 
+def _moment(iso: str) -> int:
+    return round(datetime.fromisoformat(iso).timestamp() * 1000)
+
+
 def drop(at: bytes) -> Plan[None]:
     """Take the place away. It would go by itself some day, so it is no matter if that fails."""
     with suppress(SessionStoreError):
         yield from casual(must(at, Drop()))
 
 
-def arrive(desk: Desk, at: bytes) -> Plan[bytes | None]:
-    """Let what was gathered become the session."""
-    row, found = yield from must(at, Get(LIFE), Range(*layout.RECORDS))
+def arrive(desk: Desk, gathered: Gathering, left: Left | None = None) -> Plan[bytes | None]:
+    """Let what was gathered become the session: its incarnation; None: there are no rows.
+
+    Its life is counted anew; or goes on as that of the session that has `left`, as if it were used there and then.
+    """
+    whole, row, found = yield from must(gathered.at, Get(keys.PIECES), Get(LIFE), Range(*layout.RECORDS))
     life, runs = unpack_life(row, desk.session_id), pruning.runs_of(desk.tools, desk.session_id, found)
-    op_id = desk.chance.new_id()
-    done = yield from pruning.copy(desk.tools, at, desk.session_id, life, (), op_id, lift=True, runs=runs)
-    yield from drop(at)
+    if whole is None:
+        return None
+    times = None if left is None else pruning.Times(left.created, left.active, left.ends)
+    done = yield from pruning.copy(
+        desk.tools,
+        gathered.at,
+        desk.session_id,
+        life,
+        (),
+        desk.chance.new_id(),
+        lift=True,
+        same=[gathered.whole],
+        runs=runs,
+        times=times,
+    )
+    yield from drop(gathered.at)
+    if done is None:
+        raise _lost()
     return done
 
 
 # -- a namespace of the store
 
 
-def leave_items(partition: bytes, at: bytes) -> Plan[int]:
-    """Make a copy of a namespace to read from; how many rows it has."""
+def leave_items(partition: bytes, at: bytes) -> Plan[Left]:
+    """Make a copy of a namespace to read from."""
     (outcome,) = yield Calls([Call(at, Batch(Expire(ttl=_HOUR), Count(b"", None)), source=partition)])
-    return 0 if isinstance(outcome, Conflict) else int(outcome[-1])
+    return Left(0 if isinstance(outcome, Conflict) else outcome[-1])
 
 
-def arrive_items(partition: bytes, at: bytes) -> Plan[bool]:
+def arrive_items(partition: bytes, gathered: Gathering) -> Plan[bool]:
     """Let what was gathered become the namespace; False when there is one meanwhile. See `shelves` for the list."""
     tell = Call(STORE, Batch(Touch(partition)))
-    become = Call(partition, Batch(ExpectEmpty(b"", None)), source=at)
-    _, outcome, _ = yield Calls([tell, become, tell], ordered=True)
-    yield from drop(at)
+    become = Call(partition, Batch(ExpectEmpty(b"", None)), source=gathered.at)
+    look = Call(gathered.at, Batch(gathered.whole))
+    whole, _, outcome, _ = yield Calls([look, tell, become, tell], ordered=True)
+    yield from drop(gathered.at)
+    if isinstance(whole, Conflict) or outcome == Conflict(-1):
+        raise _lost()
     return not isinstance(outcome, Conflict)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import keys
 from ..errors import ConflictError, DataError, SessionExists
@@ -27,6 +27,7 @@ from ..ops import (
     Entries,
     Expect,
     ExpectEmpty,
+    Expire,
     Forget,
     Get,
     Op,
@@ -118,6 +119,18 @@ def _without(tools: Tools, thread: str, gone: set[str]) -> Callable[[Mapping[Nam
     return choose
 
 
+class Times(NamedTuple):
+    """When a copy was made first, and used last, and when it ends, in milliseconds since 1970; None: as of now."""
+
+    created: int | None = None
+    active: int | None = None
+    ends: int | None = None
+
+    def end(self, life: Life) -> list[Op]:
+        """What sets the end of one that lives so long."""
+        return [Expire(at=self.ends)] if life.ttl and self.ends is not None else life.end()
+
+
 def copy(
     tools: Tools,
     source: bytes,
@@ -129,24 +142,32 @@ def copy(
     lift: bool = False,
     same: Sequence[Op] = (),
     runs: Iterable[str] = (),
+    times: Times | None = None,
 ) -> Plan[bytes | None]:
     """Copy a partition to a new session, and do this to the copy: its incarnation, or None for nothing to copy.
 
     It lives for so long; None: its first writer says so. With `lift`, a deleted session with that id is no obstacle.
     `same` are guards that the source has to meet; else there is nothing to copy. It is found by the runs of the source,
-    and by these.
+    and by these. With `times` it goes on as of then, instead of being used now.
     """
     partition = keys.session(target)
     tools.cache.forget(partition)
     grave = Expect(keys.TOMBSTONE, False)
-    own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *life.end()])]
+    times = times or Times()
+    own = [*ops, *([Delete(LIFE)] if life is None else [Put(LIFE, life.pack()), *times.end(life)])]
     ttl = life.ttl if life else 0
+    ends = times.ends if ttl else 0
     names = tuple(keys.encode(run) for run in sorted(runs))
-    told = Touch(partition, ttl=ttl or None, expires=None if ttl else 0, runs=names, like=source)
+    told = Touch(partition, times.active, ends, ttl if ends is None else None, names, like=source)
     look = [Call(source, Batch(*same))] if same else []
     for _ in range(TRIES):
         batch = Batch(grave, ExpectEmpty(b"", None), *own, Get(keys.INCARNATION), op_id=op_id)
-        calls = [*look, announce(partition), Call(partition, batch, source=source), Call(REGISTRY, Batch(told))]
+        calls = [
+            *look,
+            announce(partition, times.created),
+            Call(partition, batch, source=source),
+            Call(REGISTRY, Batch(told)),
+        ]
         *_, outcome, heard = yield from answers(calls, len(look) + 1)
         if not isinstance(outcome, Conflict) or outcome != Conflict(0) or not lift:
             break

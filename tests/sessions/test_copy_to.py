@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,19 +12,22 @@ from typing import Any
 import pytest
 from support.kept import graph_on, said, with_graph, with_log
 from support.savers import BACKENDS
+from support.servers import RedisServer
 from support.sittings import Form
 
 from langgraph_sessionstore import (
+    BackendUnavailable,
     ConfigurationError,
     Copied,
     CorruptData,
+    NotReplicated,
     SessionManager,
     SessionNotFound,
     keys,
     open_backend,
     run,
 )
-from langgraph_sessionstore.ops import Count, Put, Tally, must
+from langgraph_sessionstore.ops import Count, Expire, Put, Tally, Touch, must
 from langgraph_sessionstore.plans import moving
 from langgraph_sessionstore.plans.places import SUMMARY
 
@@ -177,3 +181,97 @@ def test_two_copies_at_once_bring_nothing_twice(
     assert sum(each.sessions for each in done) == 30
     assert sum(each.sessions + each.sessions_there for each in done) == 60
     assert there.count_sessions() == 30
+
+
+@pytest.mark.parametrize(("kind", "other"), [("memory", "file"), ("redis7", "file"), ("file", "redis7")], indirect=True)
+@pytest.mark.parametrize("where", ["here", "there", "there at the end"])
+def test_what_a_storage_loses_on_the_way_is_not_taken_for_the_whole(
+    form: Form, manager: SessionManager, there: SessionManager, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a server comes back with an earlier state."""
+    manager.create_session("s", messages=[f"message {number}" for number in range(60)])
+    for number in range(30):
+        manager.store.put(("users",), f"user {number}", {"n": number})
+    pieces: dict[bytes, int] = {}
+    piece, add, arrive, arrive_items = moving.Reader.piece, moving.Gathering.add, moving.arrive, moving.arrive_items
+
+    def lossy_piece(self: moving.Reader) -> Any:
+        rows = yield from piece(self)
+        if self._total is not None:
+            pieces[self._at] = pieces.get(self._at, 0) + 1
+            if where == "here" and pieces[self._at] == 2:
+                yield from moving.drop(self._at)
+        return rows
+
+    def lossy_add(self: moving.Gathering, rows: Any) -> Any:
+        yield from add(self, rows)
+        if where == "there" and self._pieces == 2:
+            yield from moving.drop(self.at)
+
+    def lossy_arrival(which: Callable[..., Any]) -> Callable[..., Any]:
+        def late(desk: Any, gathered: moving.Gathering, *left: Any) -> Any:
+            if where == "there at the end":
+                yield from must(gathered.at, Put(keys.PIECES, b"1"))
+            return (yield from which(desk, gathered, *left))
+
+        return late
+
+    with monkeypatch.context() as broken:
+        broken.setattr(moving.Reader, "piece", lossy_piece)
+        broken.setattr(moving.Gathering, "add", lossy_add)
+        broken.setattr(moving, "arrive", lossy_arrival(arrive))
+        broken.setattr(moving, "arrive_items", lossy_arrival(arrive_items))
+        everything: list[list[str] | None] = [None, []]  # with none chosen the items alone
+        for chosen in everything:
+            with pytest.raises(BackendUnavailable, match="nothing was brought"):
+                form.do(manager, "copy_to", there, chosen)
+    assert there.count_sessions() == 0
+    assert there.store.search(("users",)) == []
+    assert form.do(manager, "copy_to", there, verify=True) == Copied(1, 0, 1, 0)
+
+
+@pytest.mark.parametrize(("kind", "other"), [("file", "memory"), ("redis7", "file")], indirect=True)
+@pytest.mark.parametrize("sliding", [True, False])
+def test_a_copy_is_as_old_and_ends_when_the_original_does(
+    form: Form, manager: SessionManager, there: SessionManager, sliding: bool
+) -> None:
+    session = manager.create_session("s", ttl=3600, sliding=sliding)
+    manager.create_session("forever")
+    partition = keys.session("s")
+    soon = int(time.time() * 1000) + 60_000
+    run(manager.backend, must(partition, Expire(at=soon)))
+    run(manager.backend, must(keys.registry("session"), Touch(partition, expires=soon)))
+    old = session.info
+    later = time.time_ns() // 1_000_000 + 5
+    while time.time_ns() // 1_000_000 < later:
+        time.sleep(0.001)
+    form.do(manager, "copy_to", there, verify=True)
+    copied = there.get_session("s")
+    assert copied is not None
+    info = copied.info
+    assert (info.created_at, info.updated_at) == (old.created_at, old.updated_at)
+    assert info.expires_at == session.info.expires_at
+    assert run(there.backend, must(partition, Expire(at=soon))) == [soon]
+    copied.append("user", "x")
+    moved = copied.info.expires_at
+    assert moved is not None
+    assert (moved > info.expires_at) == sliding  # type: ignore[operator]
+    assert there.get_session("forever").info.expires_at is None  # type: ignore[union-attr]
+    assert [each.id for each in there.list_sessions(by="created")] == ["s", "forever"]
+
+
+@pytest.mark.parametrize("kind", ["file"], indirect=True)
+def test_replicas_that_have_not_confirmed_stop_nothing(
+    form: Form, manager: SessionManager, redis7: RedisServer
+) -> None:
+    manager.create_session("a")
+    manager.create_session("b")
+    manager.store.put(("users",), "k", {})
+    url = f"{redis7.url}?prefix=there-{uuid.uuid4()}"
+    with SessionManager.from_url(url, wait_replicas=1, wait_timeout=0.01) as lone:
+        with pytest.raises(NotReplicated) as caught:
+            form.do(manager, "copy_to", lone)
+        assert caught.value.result == Copied(2, 0, 1, 0)
+    with SessionManager.from_url(url) as there:
+        assert sorted(info.id for info in there.list_sessions()) == ["a", "b"]
+        assert form.do(manager, "copy_to", there, verify=True) == Copied(0, 2, 0, 1)
