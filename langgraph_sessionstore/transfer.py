@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import errno
 import json
 import os
 import tempfile
@@ -25,7 +26,7 @@ from typing import Any
 
 from .backends.base import Backend
 from .drive import arun, run
-from .errors import ConfigurationError, CorruptData, UnsupportedFormat
+from .errors import BackendFull, ConfigurationError, CorruptData, UnsupportedFormat
 from .ops import Plan, Row
 from .plans import moving
 from .plans.desk import Desk
@@ -113,6 +114,8 @@ class _Target:
         try:
             yield
         except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise BackendFull(f"{self.path} cannot be written: {exc.strerror}") from exc
             raise ConfigurationError(f"{self.path} cannot be written: {exc}") from exc
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -12,6 +13,7 @@ from typer.core import TyperGroup
 
 from .. import __version__
 from ..errors import ConfigurationError, SessionStoreError
+from . import INTERRUPTED
 from .caring import caring
 from .changing import changing
 from .looking import looking
@@ -20,7 +22,6 @@ from .output import safe
 from .states import states
 
 BROKEN_PIPE = 141  # as of a process that is ended by its signal
-INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
@@ -30,19 +31,28 @@ class _Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads has read enough; nothing else shall be written there
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(BROKEN_PIPE)
-        except KeyboardInterrupt:
-            _end("interrupted", INTERRUPTED)
         except SessionStoreError as exc:
             _end(f"error: {exc}", 2 if isinstance(exc, ConfigurationError) else 1)
+        except KeyboardInterrupt:
+            _end("interrupted", INTERRUPTED)
+        except OSError as exc:
+            sys.exit(_unwritten(exc))
         return result
 
 
 def _end(text: str, code: int) -> NoReturn:
     sys.stderr.write(f"{safe(text)}\n")
     sys.exit(code)
+
+
+def _unwritten(exc: OSError) -> int:
+    """What was to be printed cannot be, and nothing else shall be tried there: how the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(exc, BrokenPipeError):  # whoever reads has read enough
+        return BROKEN_PIPE
+    with suppress(OSError):
+        sys.stderr.write(f"error: the output cannot be written: {exc.strerror or exc}\n")
+    return 1
 
 
 app = typer.Typer(
@@ -80,7 +90,12 @@ def _root(
 def perform(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says: how the process ends."""
     try:
-        app(None if arguments is None else list(arguments))
+        try:
+            app(None if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except OSError as exc:
+        return _unwritten(exc)
     return 0

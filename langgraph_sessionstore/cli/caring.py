@@ -123,14 +123,16 @@ def check(
 def _checked(manager: SessionManager, ids: list[str] | None, repair: bool, progress: Any) -> Iterator[Any]:
     if not ids:
         yield from manager.check_sessions(repair=repair, progress=progress)
-    for number, each in enumerate(ids or (), 1):
+    checked = []
+    for each in ids or ():  # all of them are there, before anything is repaired
         try:
-            found = manager.check_session(each, repair=repair)
+            checked.append(manager.check_session(each))
         except SessionNotFound:
             naming.session(manager, each)  # which says what may have been meant
             raise
-        yield found
-        progress(number, len(ids or ()))
+    for number, found in enumerate(checked, 1):
+        yield manager.check_session(str(found.id), repair=True) if repair else found
+        progress(number, len(checked))
 
 
 @caring.command()
@@ -146,7 +148,7 @@ def bench(
     Each kind of call is made once a turn; medians are what to look at. The empty call is what the way to the storage
     costs by itself.
     """
-    with storage(url, create=True) as manager:
+    with storage(url, create=True, alone=True) as manager:
         out = Output(as_json)
         with out.progress("turns") as progress:
             figures = measured(manager, turns, progress)

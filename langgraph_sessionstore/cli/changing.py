@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import DataError, SessionDeleted, SessionNotFound
 from ..info import SessionInfo
 from ..manager import SessionManager
 from ..session import Session
@@ -171,15 +172,25 @@ def prune(
         total = len(named) if ids else manager.count_sessions()
         ask(f"Delete checkpoints of {count(total, 'session')}?", yes)
         deleted = done = touched = 0
+        failed: dict[str, str] = {}
         with out.progress("sessions") as progress:
             for session in named if ids else _all(manager):
-                gone = session.prune_checkpoints(older_than=older_than)
+                try:
+                    gone = session.prune_checkpoints(older_than=older_than)
+                except (SessionNotFound, SessionDeleted):  # meanwhile
+                    gone = 0
+                except DataError as exc:  # is no reason to leave the others
+                    gone, failed[session.id] = 0, str(exc)
                 deleted, touched, done = deleted + gone, touched + bool(gone), done + 1
                 progress(done, max(done, total))
         if as_json:
-            out.document({"deleted": deleted, "sessions": touched})
+            out.document({"deleted": deleted, "sessions": touched, "failed": failed})
         else:
             out.line(f"deleted: {count(deleted, 'checkpoint')} of {count(touched, 'session')}")
+            for name, why in failed.items():
+                out.line(f"failed: {name}: {why}", "red")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _all(manager: SessionManager) -> Iterator[Session]:

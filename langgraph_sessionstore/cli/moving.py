@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ..backends import directory_of
 from ..errors import ConfigurationError, SessionStoreError
 from ..manager import SessionManager
 from . import naming
@@ -35,8 +37,11 @@ def export_(
 
     The file appears when it is complete. It holds what was said, also of an encrypted storage: protect it.
     """
-    if file.exists() and not force:
+    if os.path.lexists(file) and not force:
         raise ConfigurationError(f"{file} exists already: choose another name, or say --force")
+    if file.exists() and not file.is_file():
+        raise ConfigurationError(f"{file} is no file that could be replaced")
+    file = file.resolve()  # of a link, what it leads to
     with storage(url) as manager:
         out = Output(as_json)
         session = naming.session(manager, session_id)
@@ -57,6 +62,8 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Bring a session from a file; say its id. It is there when it has arrived as a whole."""
+    if not file.exists():
+        raise ConfigurationError(f"{file} cannot be read: there is no such file")
     with storage(url, create=True) as manager:
         out = Output(as_json)
         with out.progress("rows") as progress:
@@ -69,7 +76,10 @@ def copy(
     target: Annotated[str, typer.Argument(metavar="TARGET", help="The other storage.", show_default=False)],
     url: Url = None,
     sessions: Threads = None,
-    store: Annotated[bool, typer.Option("--store/--no-store", help="The items of the store, too.")] = True,
+    store: Annotated[
+        bool | None,
+        typer.Option("--store/--no-store", help="The items of the store, too; unless given, with all sessions."),
+    ] = None,
     plain_here: Annotated[bool, typer.Option("--from-plain", help="The storage here is not encrypted.")] = False,
     plain_there: Annotated[bool, typer.Option("--to-plain", help="The other storage is not encrypted.")] = False,
     verify: Verify = False,
@@ -79,22 +89,32 @@ def copy(
 
     What is there already stays as it is. A copy that was interrupted goes on when it is begun again.
     """
-    with storage(url, plain=plain_here) as here, storage(target, create=True, plain=plain_there) as there:
+    if url and _place(url) == _place(target):
+        raise ConfigurationError("this would copy a storage onto itself: name another one")
+    with_items = not sessions if store is None else store
+    with ExitStack() as opened:
+        here = opened.enter_context(storage(url, plain=plain_here))
         out = Output(as_json)
-        if sessions:
-            for each in sessions:
-                naming.session(here, each)
+        for each in sessions or ():
+            naming.session(here, each)
+        there = opened.enter_context(storage(target, create=True, plain=plain_there))
         with out.progress("sessions and namespaces") as progress:
-            done = here.copy_to(there, sessions or None, store=store and not sessions, progress=progress, verify=verify)
+            done = here.copy_to(there, sessions or None, store=with_items, progress=progress, verify=verify)
         if as_json:
             out.document(asdict(done))
         else:
             out.line(f"sessions: {done.sessions} copied, {done.sessions_there} were there")
-            if store and not sessions:
+            if with_items:
                 out.line(f"namespaces: {done.namespaces} copied, {done.namespaces_there} were there")
             _differ(out, done.differences, verify)
     if done.differences:
         raise typer.Exit(1)
+
+
+def _place(url: str) -> str:
+    """A storage by its place: whatever its URL says of a directory, it is the same one."""
+    directory = directory_of(url)
+    return url if directory is None else str(Path(directory).resolve())
 
 
 def _differ(out: Output, differences: Any, verify: bool) -> None:

@@ -24,9 +24,9 @@ def age(text: str) -> timedelta | datetime:
             raise typer.BadParameter(f"{text!r} is longer than anything lasts") from None
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError, OSError):
         raise typer.BadParameter(f"{text!r} is no age (30d, 12h, 15m, 90s, 2w) and no date (2026-01-31)") from None
-    return moment if moment.tzinfo else moment.astimezone()
 
 
 def moment_of(given: timedelta | datetime) -> datetime:

@@ -13,7 +13,9 @@ import pytest
 from cli.conftest import Command
 from support.kept import graph_on, said, with_graph, with_log
 
-from langgraph_sessionstore import SessionManager
+from langgraph_sessionstore import SessionManager, keys, run
+from langgraph_sessionstore.ops import Put, Range, must
+from langgraph_sessionstore.plans import layout
 
 
 def test_rm_deletes_what_is_named(command: Command, manager: SessionManager) -> None:
@@ -58,6 +60,7 @@ def test_rm_by_age_and_metadata(command: Command, manager: SessionManager) -> No
         (["rm", "--yes"], "name sessions"),
         (["rm", "a", "--older-than", "1d"], "name sessions"),
         (["rm", "--older-than", "soon"], "no age"),
+        (["rm", "--older-than", "0001-01-01", "--dry-run"], ""),
         (["rm", "--older-than", "99999999999w", "--dry-run"], ""),
         (["rm", "--filter", "x", "--yes"], "no condition"),
         (["rm", "a"], "nobody can be asked"),
@@ -77,7 +80,7 @@ def test_what_is_asked_in_a_wrong_way_ends_with_2(
 ) -> None:
     manager.create_session("a")
     done = command(*arguments)
-    if "99999999999w" in arguments:  # longer ago than there is time
+    if {"99999999999w", "0001-01-01"} & {*arguments}:  # longer ago than there is time
         assert (done.code, done.out) in [(0, ""), (2, "")]
     else:
         assert (done.code, done.out) == (2, "")
@@ -146,3 +149,25 @@ def test_prune_keeps_what_graphs_need(command: Command, manager: SessionManager)
     state = graph.get_state(session.config)
     assert [each.value for each in state.interrupts] == ["Secret question?"]
     assert command("check").code == 0
+
+
+def test_prune_goes_on_behind_a_session_that_is_damaged(command: Command, manager: SessionManager) -> None:
+    for name in ("g1", "g2", "g3"):
+        with_graph(manager, name)
+    (rows,) = run(manager.backend, must(keys.session("g2"), Range(*layout.RECORDS)))
+    run(manager.backend, must(keys.session("g2"), Put(rows[0][0], b"\x01damaged")))
+    done = command("prune", "--all", "--keep-latest", "--yes", "--json")
+    assert done.code == 1
+    assert (done.json["deleted"], done.json["sessions"], list(done.json["failed"])) == (16, 2, ["g2"])
+    assert "failed: g2: " in command("prune", "--all", "--keep-latest", "--yes").out
+
+
+def test_check_repairs_nothing_when_one_of_them_is_not_there(command: Command, manager: SessionManager) -> None:
+    with_graph(manager, "a")
+    branch = 5 << 30
+    stray = Put(layout.element(branch, 0), b"stray"), Put(layout.branch(branch), b"1")
+    run(manager.backend, must(keys.session("a"), *stray))
+    assert command("check", "a", "nobody", "--repair").code == 1
+    assert manager.check_session("a").problems
+    assert command("check", "a", "--repair").code == 0
+    assert not manager.check_session("a").problems

@@ -225,3 +225,51 @@ def test_the_commands_that_the_readme_shows_run(tmp_path: Path, monkeypatch: pyt
     for words in commands[2:]:
         assert words[0] == "sessionstore"
         assert perform(words[1:]) == 0, (words, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("more", [["ls"], ["ls", "--json"], ["show", "a"], ["--help"]])
+def test_an_output_that_is_full_or_closed_is_told_in_a_sentence(tmp_path: Path, more: list[str]) -> None:
+    url = str(tmp_path / "sessions")
+    with SessionManager.from_url(url) as manager:
+        manager.create_session("a")
+    command = [sys.executable, "-m", "langgraph_sessionstore", *more]
+    env = {**os.environ, "SESSIONSTORE_URL": url}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "No space left" in done.stderr
+    shell = ["sh", "-c", 'exec "$@" >&- <&-', "sh", *command]
+    closed = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False, env=env)
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_a_command_that_is_interrupted_while_it_loads_ends_with_130(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+class Interrupting:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == "langgraph_sessionstore.cli.caring":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting)
+from langgraph_sessionstore.cli import main
+main(["ls"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_storages_that_are_of_no_use(command: Command, url: str, tmp_path: Path, manager: SessionManager) -> None:
+    manager.create_session("a")
+    for arguments, words in (
+        (["copy", "memory:"], "memory: begins empty"),
+        (["copy", url], "onto itself"),
+        (["ls", "--url", "memory:"], "memory: begins empty"),
+        (["copy", str(tmp_path / "new"), "-s", "nobody"], "no session 'nobody'"),
+        (["import", str(tmp_path / "nofile"), "--url", str(tmp_path / "new")], "no such file"),
+    ):
+        done = command(*arguments)
+        assert done.code in (1, 2)
+        assert words in done.err
+    assert not (tmp_path / "new").exists()
+    assert command("bench", "--turns", "1", "--url", "memory:").code == 0

@@ -142,3 +142,30 @@ def told(self, thing):
 copying.Copy._carry = told
 sys.exit(app.perform(sys.argv[1:]))
 """
+
+
+def test_export_replaces_files_only(command: Command, manager: SessionManager, tmp_path: Path) -> None:
+    with_log(manager)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("folder", "pipe"):
+        done = command("export", "log", str(tmp_path / name), "--force")
+        assert (done.code, "is no file" in done.err) == (2, True)
+    target, link = tmp_path / "target.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(target)
+    dangling = command("export", "log", str(link))
+    assert (dangling.code, "exists already" in dangling.err) == (2, True)
+    assert command("export", "log", str(link), "--force").code == 0
+    assert link.is_symlink()
+    assert target.read_text("utf-8").startswith("{")
+
+
+def test_items_come_along_when_they_are_asked_for(
+    command: Command, manager: SessionManager, there: SessionManager, tmp_path: Path
+) -> None:
+    manager.create_session("a")
+    manager.store.put(("users",), "k", {})
+    assert command("copy", str(tmp_path / "there"), "--no-store").out == "sessions: 1 copied, 0 were there\n"
+    assert there.store.list_namespaces() == []
+    assert "namespaces: 1 copied" in command("copy", str(tmp_path / "there"), "-s", "a", "--store").out
+    assert there.store.list_namespaces() == [("users",)]
