@@ -27,6 +27,8 @@ from ..errors import UntrustedType
 
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)
 """What leads out of a value, to all that the process holds."""
+_PLAIN = {str, bytes, int, float, bool, type(None)}
+"""What leads nowhere, and most values are made of."""
 
 
 class Lost:
@@ -78,9 +80,10 @@ def _objects(value: Any, kinds: Set[type]) -> Counter[type]:
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if issubclass(type(each), _CODE):
+        made_of = type(each)
+        if made_of in _PLAIN or issubclass(made_of, _CODE):
             continue
-        found.update([kind for kind in type(each).__mro__ if kind in kinds][:1])
+        found.update([kind for kind in made_of.__mro__ if kind in kinds][:1])
         if id(each) not in seen:
             seen.add(id(each))
             waiting.extend(gc.get_referents(each))
