@@ -88,7 +88,10 @@ def _threads(
     _check(source, target, BaseCheckpointSaver, "a checkpointer")
     if isinstance(threads, (str, bytes)):
         raise ConfigurationError("threads is a list of thread ids, not one")
-    names = None if threads is None else list(dict.fromkeys(threads))
+    try:
+        names = None if threads is None else list(dict.fromkeys(threads))
+    except TypeError as exc:
+        raise ConfigurationError(f"threads is a list of thread ids, not {threads!r:.80}") from exc
     return threads_.copying(source, target, names, verify, progress, keep_going)
 
 
@@ -96,7 +99,7 @@ def _items(
     source: Any, target: Any, prefix: tuple[str, ...], progress: Progress | None, verify: bool, keep_going: bool
 ) -> Copy[Report]:
     _check(source, target, BaseStore, "a store")
-    if isinstance(prefix, str) or not all(isinstance(label, str) for label in prefix):
+    if not isinstance(prefix, (tuple, list)) or not all(isinstance(label, str) for label in prefix):
         raise ConfigurationError(f"a prefix is a tuple of labels, not {prefix!r:.80}")
     return items.copying(source, target, tuple(prefix), verify, progress, keep_going)
 

@@ -18,13 +18,13 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, unquote
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
-from ..errors import BackendUnavailable, ConfigurationError, MissingExtra
+from ..errors import BackendUnavailable, ConfigurationError, MissingExtra, SessionStoreError
 
 PATIENCE = 10
 """Seconds to wait for a PostgreSQL that does not answer."""
@@ -142,6 +142,8 @@ def _sqlite(peer: _Peer, rest: str, create: bool, stack: ExitStack) -> Any:
 def _postgres(peer: _Peer, url: str, create: bool, stack: ExitStack) -> Any:
     psycopg, rows = _load("psycopg", "psycopg[binary]"), _load("psycopg.rows", "psycopg[binary]")
     kind = peer.load()
+    if not url.startswith("postgresql://"):  # it could be anything, and would be quoted
+        raise ConfigurationError("this is no URL of a PostgreSQL: postgresql://user:password@host/database")
     patience = {} if "connect_timeout" in url else {"connect_timeout": PATIENCE}
     try:
         options: Any = {"autocommit": True, "prepare_threshold": 0, "row_factory": rows.dict_row, **patience}
@@ -159,32 +161,31 @@ def _postgres(peer: _Peer, url: str, create: bool, stack: ExitStack) -> Any:
             )
         return opened
     except psycopg.OperationalError as exc:
-        raise BackendUnavailable(f"PostgreSQL cannot be reached, or refuses: {_hidden(exc, url)}") from exc
-    except psycopg.Error as exc:
-        raise ConfigurationError(f"{peer.kind} cannot be opened with this URL: {_hidden(exc, url)}") from exc
+        _refuse(BackendUnavailable, "PostgreSQL cannot be reached, or refuses", exc, url)
+    except (psycopg.Error, UnicodeError) as exc:
+        _refuse(ConfigurationError, f"{peer.kind} cannot be opened with this URL", exc, url)
 
 
 def _redis(peer: _Peer, url: str, create: bool, stack: ExitStack) -> Any:
     redis = _load("redis", "redis")
     kind = peer.load()
     try:
-        client = redis.Redis.from_url(url, protocol=2)  # which is what redisvl speaks
-    except ValueError as exc:
-        raise ConfigurationError("this is no URL of a Redis: redis-stack://user:password@host:port/db") from exc
-    try:
-        stack.enter_context(client)
-        there = {name.decode() for name in client.execute_command("FT._LIST")}
+        try:
+            client = stack.enter_context(redis.Redis.from_url(url, protocol=2))  # which is what redisvl speaks
+            there = {name.decode() for name in client.execute_command("FT._LIST")}
+        except (TypeError, ValueError) as exc:  # of options that are none, too
+            _refuse(ConfigurationError, "this is no URL of a Redis: redis-stack://user:password@host:port/db", exc, url)
         if not create:
             peer.check(kind, "this Redis", there, lambda query: None)
         opened = kind(client) if peer.store else kind(redis_client=client)
         opened.setup()  # of a source, all of it is there
         return opened
     except (redis.ConnectionError, redis.TimeoutError) as exc:
-        raise BackendUnavailable(f"Redis cannot be reached, or refuses: {_hidden(exc, url)}") from exc
+        _refuse(BackendUnavailable, "Redis cannot be reached, or refuses", exc, url)
     except redis.ResponseError as exc:
-        raise ConfigurationError(
-            f"{peer.kind} needs a Redis with the modules RediSearch and RedisJSON: {_hidden(exc, url)}"
-        ) from exc
+        _refuse(ConfigurationError, f"{peer.kind} needs a Redis with the modules RediSearch and RedisJSON", exc, url)
+    except redis.RedisError as exc:
+        _refuse(ConfigurationError, f"{peer.kind} cannot be opened with this URL", exc, url)
 
 
 def _load(module: str, package: str) -> Any:
@@ -194,10 +195,17 @@ def _load(module: str, package: str) -> Any:
         raise MissingExtra(f'this needs the package {package}: python -m pip install "{package}"') from exc
 
 
-def _hidden(exc: Exception, url: str) -> str:
-    """The first line of an error, without the password."""
-    said = " ".join(str(exc).splitlines()[:1])[:300]
-    secret = re.match("[^:]*://[^:/@]*:(.*)@", url)
-    for password in {secret[1], unquote(secret[1])} if secret else ():
-        said = said.replace(password, "***") if password else said
-    return said
+def _refuse(kind: type[SessionStoreError], sentence: str, exc: Exception, url: str) -> NoReturn:
+    """Say what went wrong, with the first line of what they say, without the password and its parts."""
+    said = str(exc)
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        said = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", said)
+    told = kind(f"{sentence}: {' '.join(said.splitlines()[:1])[:300]}")
+    raise told from (exc if said == str(exc) else None)  # a traceback shows the cause as it is
+
+
+def _secrets(url: str) -> set[str]:
+    """The passwords of a URL, and their parts: what follows a "/" in one is taken for a database, and quoted."""
+    found = [*re.findall("^[^:]*://[^:/@]*:(.*)@", url), *re.findall(r"[?&]\w*password=([^&]*)", url)]
+    whole = {*found, *map(unquote, found)}
+    return {part for each in whole for part in (each, *re.split(r"\W+", each)) if part}

@@ -46,6 +46,8 @@ class Tally:
         self.seen = self.copied = self.present = self.writes = self.differing = self.total = self.done = 0
         self._progress = progress
         self._keep_going = keep_going
+        self._called_off: Exception | None = None
+        """What the callback has raised: that is for its author."""
         self._failed: dict[str, str] = {}
         self._differences: list[str] = []
         self._more = 0
@@ -54,7 +56,11 @@ class Tally:
         """So much more is done."""
         self.done += done
         if done and self._progress is not None:
-            self._progress(self.done, self.total)
+            try:
+                self._progress(self.done, self.total)
+            except Exception as exc:
+                self._called_off = exc
+                raise
 
     def differ(self, sentence: str) -> None:
         """Note a difference."""
@@ -65,7 +71,7 @@ class Tally:
 
     def fail(self, what: str, name: str, exc: Exception) -> None:
         """Note why this could not be copied, or raise it. A storage that is gone is not a matter of this one alone."""
-        if isinstance(exc, BackendError):
+        if isinstance(exc, BackendError) or exc is self._called_off:
             raise exc
         if not self._keep_going:
             raise MigrationError(

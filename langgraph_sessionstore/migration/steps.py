@@ -90,7 +90,7 @@ def perform(copy: Copy[T]) -> T:
             while True:
                 try:
                     reply = step.do()
-                    _check(step, lost)
+                    _check(step, reply, lost)
                 except Exception as exc:
                     step = copy.throw(_explained(step, exc, "sync"))
                 else:
@@ -108,7 +108,7 @@ async def aperform(copy: Copy[T]) -> T:
             while True:
                 try:
                     reply = await step.ado()
-                    _check(step, lost)
+                    _check(step, reply, lost)
                 except Exception as exc:
                     step = copy.throw(_explained(step, exc, "async"))
                 else:
@@ -118,10 +118,10 @@ async def aperform(copy: Copy[T]) -> T:
             return result
 
 
-def _check(step: Step, lost: Lost) -> None:
+def _check(step: Step, reply: Any, lost: Lost) -> None:
     """Refuse what could not be revived, where it is to be stored or compared. Of a listing only names are kept."""
     if isinstance(step, Ask):
-        lost.check()
+        lost.check(reply)
     else:
         lost.forget()
 

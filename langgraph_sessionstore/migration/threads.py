@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple, PendingWrite
@@ -27,7 +29,7 @@ from ..ops import Calls, Plan
 from ..plans.entry import announce
 from . import peers
 from .report import Progress, Report, Tally, listing
-from .same import same
+from .same import same, stored
 from .steps import Ask, Copy, Do
 
 Saver = BaseCheckpointSaver[Any]
@@ -41,7 +43,8 @@ class Name(NamedTuple):
     ns: str
     id: str
     parent: str | None
-    writes: int
+    writes: tuple[int, bytes]
+    """The state of its pending writes."""
 
     def at(self, thread: Any) -> RunnableConfig:
         """The config that names it."""
@@ -83,7 +86,7 @@ def _names(source: Saver, threads: Sequence[Any] | None, tally: Tally) -> Copy[d
         for thread in threads or ():
             yield from peers.walk(source, {"configurable": {"thread_id": thread}}, visit)
     for thread in threads or ():
-        if thread not in found:
+        if str(thread) not in map(str, found):  # most hand out text for a number
             tally.fail("thread", str(thread), ConfigurationError("the source has no such thread"))
     last = {thread: max(id for _, id in names) for thread, names in found.items()}
     return {thread: ordered(found[thread]) for thread in sorted(last, key=last.__getitem__)}
@@ -92,7 +95,7 @@ def _names(source: Saver, threads: Sequence[Any] | None, tally: Tally) -> Copy[d
 def _name(found: CheckpointTuple) -> Name:
     ns = str(found.config["configurable"].get("checkpoint_ns") or "")
     own, parent = str(found.checkpoint["id"]), peers.id_of(found.parent_config)
-    return Name(ns, own, parent if parent != own else None, len(found.pending_writes or ()))
+    return Name(ns, own, parent if parent != own else None, state_of(found.pending_writes or ()))
 
 
 def ordered(names: Mapping[tuple[str, str], Name]) -> list[Name]:
@@ -128,7 +131,7 @@ class _Thread:
         for name in self._names:
             there = yield from self._look(name)
             found: CheckpointTuple | None = None
-            if there is None or name is last[name.ns] or name.writes != len(there.pending_writes or ()):
+            if there is None or name is last[name.ns] or name.writes != state_of(there.pending_writes or ()):
                 found = yield Ask(self._source, "get_tuple", (name.at(self._thread),))
             if there is not None:
                 self._new = False
@@ -224,6 +227,16 @@ def tasks_of(writes: Sequence[PendingWrite]) -> dict[str, Done]:
         else:
             done.ordinary.append((channel, value))
     return tasks
+
+
+def state_of(writes: Sequence[PendingWrite]) -> tuple[int, bytes]:
+    """What tells whether there is something new: how many they are, and a digest of those that may be replaced."""
+    special = sorted((write for write in writes if write[1] in WRITES_IDX_MAP), key=lambda write: write[:2])
+    if not special:
+        return len(writes), b""
+    # what has no stored form is never known to be the same
+    parts = [(task, channel, stored(value) or uuid4()) for task, channel, value in special]
+    return len(writes), blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
 def missing(writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> list[tuple[str, list[tuple[str, Any]]]]:

@@ -9,6 +9,7 @@ from contextlib import closing
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from support.ports import free_port
 from support.savers import checkpoint, config
 from support.servers import RedisServer
 
-from langgraph_sessionstore import BackendUnavailable, ConfigurationError, MissingExtra, migration
+from langgraph_sessionstore import BackendUnavailable, ConfigurationError, MissingExtra, SessionStoreError, migration
 from langgraph_sessionstore.migration import PEER_SCHEMES, open_saver, open_store
 
 pytestmark = pytest.mark.peers
@@ -151,6 +152,38 @@ def test_urls_that_cannot_work_say_so(opener: Opener) -> None:
         opener("postgresql://ann:s3cret@127.0.0.1/db?nonsense=s3cret").__enter__()
     assert "s3cret" not in str(error.value)
     assert all(f"{scheme}:" in str(_refused(opener, "x:")) for scheme in PEER_SCHEMES)
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_no_part_of_a_password_is_shown(opener: Opener) -> None:
+    for url in (
+        "postgresql:ann:s3cret@host/db",
+        "postgres:host=localhost password=s3cret bogus=1",
+        "postgresql://ann:pa/s3cret@[::1/db",
+        "postgresql://ann:s3%zzcret@host/db",
+        "postgresql://127.0.0.1:5/s3cret@db?nonsense=1",
+        "postgresql://ann:x@[::1/db?password=s3cret",
+        "redis-stack:s3cret@host",
+    ):
+        with pytest.raises(SessionStoreError) as error:
+            opener(url).__enter__()
+        shown = "".join(line for line in format_exception(error.value) if not line.startswith("  File"))
+        assert "s3" not in shown
+        assert "cret" not in shown
+    assert "nonsense" in str(_refused(opener, "postgresql://ann:ann@127.0.0.1/db?nonsense=1"))
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_options_that_are_none_say_so(opener: Opener) -> None:
+    port = free_port()
+    for scheme, option, told in (
+        ("redis-stack", "nonsense=1", "nonsense"),
+        ("redis-stack", "socket_timeout=soon", "socket_timeout"),
+        ("rediss-stack", "ssl_cert_reqs=nonsense", "Requirements Flag"),
+    ):
+        assert told in str(_refused(opener, f"{scheme}://127.0.0.1:{port}/?{option}"))
+    for scheme in ("postgresql", "redis-stack"):
+        assert "too long" in str(_refused(opener, f"{scheme}://{'a' * 70}:{port}/0"))
 
 
 def _refused(opener: Opener, url: str) -> ConfigurationError:

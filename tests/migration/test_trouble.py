@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import RESUME
+from langgraph.store.memory import InMemoryStore
 from migration.graphs import carry_on, fill, held
 from support.peers import Form, Peer, forms
 from support.savers import checkpoint, config
@@ -113,6 +115,52 @@ def test_a_storage_that_is_gone_stops_all(form: Form) -> None:
     assert report.failed == {}
 
 
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_what_the_callback_raises_passes_as_it_is(form: Form, keep_going: bool) -> None:
+    class Stop(Exception):
+        pass
+
+    def progress(done: int, total: int) -> None:
+        raise Stop
+
+    target = form.our_saver("memory:")
+    options = {"keep_going": keep_going, "progress": progress}
+    with pytest.raises(Stop):
+        form.do(migration, "copy_threads", filled("1", "2"), target, **options)
+    assert len(form.tuples(target)) == 1
+    with pytest.raises(Stop):
+        form.do(migration, "copy_items", *stores({"a": 1}, {}), **options)
+
+
+def stores(one: dict[str, Any], other: dict[str, Any]) -> tuple[InMemoryStore, InMemoryStore]:
+    """Two stores with these items."""
+    made = InMemoryStore(), InMemoryStore()
+    for store, values in zip(made, (one, other), strict=True):
+        for key, value in values.items():
+            store.put(("n",), key, {"v": value})
+    return made
+
+
+def test_a_truth_is_no_number_and_a_whole_number_no_float(form: Form) -> None:
+    values = {"a": True, "b": 1, "c": [0.0], "d": 1, "e": float("nan"), "f": (2.0,)}
+    others = {"a": 1, "b": 1.0, "c": [False], "d": 1, "e": float("nan"), "f": [2.0]}
+    report = form.do(migration, "copy_items", *stores(values, others), verify=True)
+    assert report.differing == 3
+    assert report.differences == tuple(f"namespace ('n',): item {key!r} differs" for key in "abc")
+
+
+def test_a_write_that_was_replaced_is_replaced_again(form: Form) -> None:
+    source, target = filled("1"), form.our_saver("memory:")
+    (first,) = source.list(None)
+    source.put_writes(first.config, [(RESUME, ["Tea"])], "asking")
+    form.do(migration, "copy_threads", source, target)
+    source.put_writes(first.config, [(RESUME, ["Tea", "Cake"])], "asking")
+    source.put(first.config, checkpoint({"a": "z"}, {"a": 2}), {}, {"a": 2})
+    report = form.do(migration, "copy_threads", source, target, verify=True)
+    assert (report.copied, report.writes, report.differences) == (1, 1, ())
+    assert form.do(migration, "copy_threads", source, target).writes == 0
+
+
 def test_a_session_with_messages_in_its_log_is_left_as_it_is() -> None:
     with SessionManager.from_url("memory:") as manager, forms("sync") as form:
         session = manager.create_session("done", messages=["Hello"])
@@ -212,6 +260,25 @@ def test_ids_may_be_numbers(form: Form) -> None:
     assert form.do(migration, "copy_threads", source, target, threads=[7], verify=True).copied == 1
     assert form.do(migration, "copy_threads", source, target, verify=True).present == 1
     assert form.do(target, "get_tuple", config("7")).checkpoint["id"] == put["configurable"]["checkpoint_id"]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["sqlite", "redis"])
+def test_numbers_name_threads_of_those_that_hand_out_text(form: Form, name: str, new_peer: Any) -> None:
+    source, target = form.saver(new_peer(name)), form.our_saver("memory:")
+    form.do(source, "put", config("7"), checkpoint({"a": 1}), {"step": 0}, {"a": 1})
+    assert form.do(migration, "copy_threads", source, target, threads=[7], verify=True).copied == 1
+    with pytest.raises(MigrationError, match=r"thread '8' .* no such thread"):
+        form.do(migration, "copy_threads", source, target, threads=[8])
+
+
+def test_what_names_nothing_is_refused(form: Form) -> None:
+    for threads in (5, [[5]], [("a", [5])]):
+        with pytest.raises(ConfigurationError, match="threads is a list of thread ids"):
+            form.do(migration, "copy_threads", filled("1"), InMemorySaver(), threads=threads)
+    for prefix in (5, "notes", (label for label in ("notes",)), (5,)):
+        with pytest.raises(ConfigurationError, match="a prefix is a tuple of labels"):
+            form.do(migration, "copy_items", *stores({}, {}), prefix=prefix)
 
 
 def test_what_is_no_checkpointer_is_refused() -> None:
