@@ -172,18 +172,18 @@ def of_dict(data: Mapping[str, Any]) -> Arrival:
 def of_file(file: str | os.PathLike[str]) -> Arrival:
     """The session that `export` wrote to this file. The whole of it is checked before anything is stored."""
     path = Path(file)
-    try:
+    with _reading(path):
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(f"{path} cannot be read twice, as an import does: it is no regular file")
         session_id, total = _check(path)
-    except OSError as exc:
-        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
 
     def pieces() -> Iterator[list[Row]]:
         gathered: list[Row] = []
         size = 0
-        with path.open("rb") as lines:
-            next(lines)
-            for number in range(total):
-                content = _json(next(lines), number)
+        with _reading(path), path.open("rb") as lines:
+            next(lines, b"")
+            for number in range(total):  # what was cut meanwhile has empty lines
+                content = _json(next(lines, b""), number)
                 gathered.append(_row([content.get("k"), content.get("v")], number))
                 size += len(gathered[-1][1])
                 if len(gathered) == moving.CHUNK or size >= moving.PIECE:
@@ -193,6 +193,14 @@ def of_file(file: str | os.PathLike[str]) -> Arrival:
             yield gathered
 
     return Arrival(session_id, total, pieces())
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise ConfigurationError(f"{path} cannot be read: {exc}") from exc
 
 
 def _check(path: Path) -> tuple[str, int]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from ..backends import directory_of
-from ..errors import ConfigurationError, SessionStoreError
+from ..errors import ConfigurationError
 from ..manager import SessionManager
 from . import naming
 from .opening import Json, SessionId, Url, storage
@@ -139,6 +142,12 @@ def migrate(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on behind a thread that cannot be copied.")
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import", metavar="MODULE", help="Import this first, for types that it defines. May be given again."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring threads and items from another checkpointer and its store, or take them there.
@@ -146,7 +155,12 @@ def migrate(
     The other one is SqliteSaver and SqliteStore (sqlite:checkpoints.db), PostgresSaver and PostgresStore
     (postgresql://user@host/db), or RedisSaver and RedisStore (redis-stack://host:6379). What is there already stays as
     it is. A migration that was interrupted goes on when it is begun again.
+
+    Types of your own have to be at hand: they are looked for in the current directory as well, and what --to takes
+    along needs their modules to be named by --import.
     """
+    from ..migration.opening import NothingThere
+
     if (source is None) == (target is None):
         raise typer.BadParameter("say --from URL to bring threads here, or --to URL to take them there")
     parts: list[Literal["threads", "items"]] = [only] if only else ["threads", "items"]
@@ -154,19 +168,20 @@ def migrate(
         if only == "items":
             raise typer.BadParameter("--thread is for threads, and --only items leaves them out")
         parts = ["threads"]
+    _import(modules or ())
     with storage(url, create=source is not None) as manager:
         out = Output(as_json)
         reports: dict[str, Any] = {}
-        missing: list[SessionStoreError] = []
+        missing: dict[str, NothingThere] = {}
         for part in parts:
             try:
                 reports[part] = _migrated(out, manager, part, source, target, threads, verify, keep_going)
-            except ConfigurationError as exc:
-                if source is None or only or threads:
-                    raise
-                missing.append(exc)  # a database of a checkpointer alone, or of a store alone
+            except NothingThere as exc:
+                missing[part] = exc  # a database of a checkpointer alone, or of a store alone
         if not reports:
-            raise missing[0]
+            raise missing[parts[0]]
+        for kind, absent in missing.items():
+            out.note(f"no {kind} were copied: {absent}")
         if as_json:
             out.document({kind: asdict(report) for kind, report in reports.items()})
         for kind, report in reports.items() if not as_json else ():
@@ -180,6 +195,19 @@ def migrate(
             _differ(out, report.differences, verify)
     if any(report.failed or report.differences for report in reports.values()):
         raise typer.Exit(1)
+
+
+def _import(modules: Iterable[str]) -> None:
+    """Import modules of the application; as by `python -m`, they are found in the current directory."""
+    from ..migration.report import reason
+
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path.insert(0, "")
+    for name in modules:
+        try:
+            import_module(name)
+        except (Exception, SystemExit) as exc:
+            raise typer.BadParameter(f"--import {name} cannot be imported: {reason(exc)}") from exc
 
 
 def _migrated(

@@ -30,6 +30,10 @@ PATIENCE = 10
 """Seconds to wait for a PostgreSQL that does not answer."""
 
 
+class NothingThere(ConfigurationError):
+    """A place holds nothing at all of a checkpointer, or of a store."""
+
+
 class _Peer(NamedTuple):
     """A class of others, and what tells that its storage is one of its own."""
 
@@ -53,10 +57,13 @@ class _Peer(NamedTuple):
 
     def check(self, kind: Any, place: str, there: Collection[str], ask: Callable[[str], Any]) -> None:
         """Refuse as a source what is none of its own."""
-        wanted = [name for name in (*self.names, self.versions) if name]
-        if not set(wanted) <= set(there):
-            missing = ", ".join(sorted(set(wanted).difference(there)))
-            raise ConfigurationError(f"{place} holds nothing of {self.kind}: there is no {missing}")
+        wanted = {name for name in (*self.names, self.versions) if name}
+        missing = wanted.difference(there)
+        named = ", ".join(sorted(missing))
+        if missing == wanted:
+            raise NothingThere(f"{place} holds nothing of {self.kind}: there is no {named}")
+        if missing:
+            raise ConfigurationError(f"{place} does not hold all of {self.kind}: there is no {named}")
         if self.versions and (ask(f"SELECT max(v) FROM {self.versions}") or 0) < len(kind.MIGRATIONS) - 1:
             raise ConfigurationError(
                 f"{place} was written by an older {self.package}: call setup() of the installed {self.kind} first"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..errors import BackendError, MigrationError, SessionStoreError
+from ..errors import BackendError, MigrationError, SessionStoreError, UntrustedType
 
 Progress = Callable[[int, int], None]
 MOST = 100
@@ -78,7 +78,7 @@ class Tally:
                 f"{what} {name!r} could not be copied: {reason(exc)}. What was copied before is there; the same copy "
                 "again goes on from there, with keep_going=True past this one"
             ) from exc
-        self._failed[name] = reason(exc)
+        self._failed.setdefault(name, reason(exc))
 
     def report(self) -> Report:
         """What it has come to."""
@@ -99,7 +99,9 @@ def listing(what: object) -> Iterator[None]:
         raise MigrationError(f"what {type(what).__name__} holds cannot be listed: {reason(exc)}") from exc
 
 
-def reason(exc: Exception) -> str:
+def reason(exc: BaseException) -> str:
     """Why, in one line; what others say behind the first may hold content."""
     said = str(exc) if isinstance(exc, SessionStoreError) else f"{type(exc).__name__}: {exc}"
-    return (said.splitlines() or [type(exc).__name__])[0][:LONGEST]
+    line = (said.splitlines() or [type(exc).__name__])[0][:LONGEST]
+    # what a program imports itself, the command has to be told
+    return f"{line} (sessionstore migrate: --import MODULE)" if isinstance(exc, UntrustedType) else line

@@ -11,44 +11,26 @@ Rule 3: a checkpoint comes before its pending writes. One that the target has al
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any, NamedTuple
-from uuid import uuid4
 
-from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, CheckpointTuple, PendingWrite
+from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, PendingWrite
 from langgraph.checkpoint.serde.types import RESUME
 
 from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
 from ..adapters.configs import thread_name
-from ..errors import ConfigurationError
 from ..ops import Calls, Plan
 from ..plans.entry import announce
 from . import peers
-from .report import Progress, Report, Tally, listing
-from .same import same, stored
+from .names import Name, Saver, names_of, state_of
+from .report import Progress, Report, Tally
+from .same import same
 from .steps import Ask, Copy, Do
 
-Saver = BaseCheckpointSaver[Any]
 Shape = dict[str, tuple[Any, bool]]
 """The version of each channel, and whether it has a value."""
-
-
-class Name(NamedTuple):
-    """A checkpoint of a thread: what is remembered of all of them."""
-
-    ns: str
-    id: str
-    parent: str | None
-    writes: tuple[int, bytes]
-    """The state of its pending writes."""
-
-    def at(self, thread: Any) -> RunnableConfig:
-        """The config that names it."""
-        return {"configurable": {"thread_id": thread, "checkpoint_ns": self.ns, "checkpoint_id": self.id}}
 
 
 def copying(
@@ -56,7 +38,7 @@ def copying(
 ) -> Copy[Report]:
     """Copy threads."""
     tally = Tally(progress, going)
-    found = yield from _names(source, threads, tally)
+    found = yield from names_of(source, threads, tally)
     tally.seen = len(found)
     tally.total = sum(map(len, found.values()))
     done = 0
@@ -70,45 +52,6 @@ def copying(
         done += len(names)
         tally.step(done - tally.done)
     return tally.report()
-
-
-def _names(source: Saver, threads: Sequence[Any] | None, tally: Tally) -> Copy[dict[Any, list[Name]]]:
-    """The checkpoints of each thread; threads by their last activity, so that they are listed in that order again."""
-    found: dict[Any, dict[tuple[str, str], Name]] = {}
-
-    def visit(each: CheckpointTuple) -> None:
-        name = _name(each)
-        found.setdefault(each.config["configurable"]["thread_id"], {})[name.ns, name.id] = name
-
-    with listing(source):
-        if threads is None:
-            yield from peers.walk(source, None, visit)
-        for thread in threads or ():
-            yield from peers.walk(source, {"configurable": {"thread_id": thread}}, visit)
-    for thread in threads or ():
-        if str(thread) not in map(str, found):  # most hand out text for a number
-            tally.fail("thread", str(thread), ConfigurationError("the source has no such thread"))
-    last = {thread: max(id for _, id in names) for thread, names in found.items()}
-    return {thread: ordered(found[thread]) for thread in sorted(last, key=last.__getitem__)}
-
-
-def _name(found: CheckpointTuple) -> Name:
-    ns = str(found.config["configurable"].get("checkpoint_ns") or "")
-    own, parent = str(found.checkpoint["id"]), peers.id_of(found.parent_config)
-    return Name(ns, own, parent if parent != own else None, state_of(found.pending_writes or ()))
-
-
-def ordered(names: Mapping[tuple[str, str], Name]) -> list[Name]:
-    """Parents before their children, else by id."""
-    result: dict[tuple[str, str], Name] = {}
-    for name in sorted(names.values(), key=lambda each: (each.id, each.ns)):
-        line: dict[tuple[str, str], Name] = {}
-        at: Name | None = name
-        while at is not None and (at.ns, at.id) not in result and (at.ns, at.id) not in line:  # a circle has an end
-            line[at.ns, at.id] = at
-            at = names.get((at.ns, at.parent or ""))
-        result.update(reversed(line.items()))
-    return list(result.values())
 
 
 class _Thread:
@@ -131,7 +74,7 @@ class _Thread:
         for name in self._names:
             there = yield from self._look(name)
             found: CheckpointTuple | None = None
-            if there is None or name is last[name.ns] or name.writes != state_of(there.pending_writes or ()):
+            if there is None or name is last[name.ns] or name.writes != state_of(there):
                 found = yield Ask(self._source, "get_tuple", (name.at(self._thread),))
             if there is not None:
                 self._new = False
@@ -227,16 +170,6 @@ def tasks_of(writes: Sequence[PendingWrite]) -> dict[str, Done]:
         else:
             done.ordinary.append((channel, value))
     return tasks
-
-
-def state_of(writes: Sequence[PendingWrite]) -> tuple[int, bytes]:
-    """What tells whether there is something new: how many they are, and a digest of those that may be replaced."""
-    special = sorted((write for write in writes if write[1] in WRITES_IDX_MAP), key=lambda write: write[:2])
-    if not special:
-        return len(writes), b""
-    # what has no stored form is never known to be the same
-    parts = [(task, channel, stored(value) or uuid4()) for task, channel, value in special]
-    return len(writes), blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
 def missing(writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> list[tuple[str, list[tuple[str, Any]]]]:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from migration.graphs import carry_on, fill, held
 from support.peers import OURS, PEERS, Form, Peer
+from support.savers import checkpoint, config
 
-from langgraph_sessionstore import migration
+from langgraph_sessionstore import SessionCheckpointer, migration
 
 pytestmark = [
     pytest.mark.peers,
@@ -71,3 +72,29 @@ def test_again_brings_what_is_new_and_changes_nothing_else(form: Form, peer: Pee
     now = held(form, source)
     assert (report.copied, report.present, report.differences) == (len(now) - first.copied, first.copied, ())
     assert held(form, target) == now
+
+
+def test_again_reads_of_ours_what_may_have_changed_and_no_more(form: Form) -> None:
+    read: list[Any] = []
+
+    class Noting(SessionCheckpointer):
+        def get_tuple(self, config: Any) -> Any:
+            read.append(config)
+            return super().get_tuple(config)
+
+        async def aget_tuple(self, config: Any) -> Any:
+            read.append(config)
+            return await super().aget_tuple(config)
+
+    source, target = form.our_saver("memory:"), form.our_saver("memory:")
+    fill(form, source)
+    noting = Noting(source.backend)
+    for number in range(110):  # more than a page of threads, and of checkpoints
+        for thread in (f"t{number}", "long"):
+            form.do(source, "put", config(thread), checkpoint({"n": number}, {"n": number}), {}, {"n": number})
+    before = held(form, source)
+    assert form.do(migration, "copy_threads", noting, target).copied == len(before) == len(read)
+    assert held(form, target) == before
+    read.clear()
+    assert form.do(migration, "copy_threads", noting, target).present == len(before)
+    assert len(read) == len({name[:2] for name in before})

@@ -24,9 +24,14 @@ from langgraph_sessionstore import (
     MigrationError,
     SessionCheckpointer,
     SessionManager,
+    UntrustedType,
+    keys,
     migration,
     open_backend,
+    run,
 )
+from langgraph_sessionstore.ops import Put, must
+from langgraph_sessionstore.plans import layout
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 pytestmark = pytest.mark.filterwarnings("ignore:get_async_redis_connection:DeprecationWarning")
@@ -252,6 +257,45 @@ def test_what_cannot_be_revived_is_not_copied_as_something_else(
         assert "an_application.Order, which cannot be imported here" in report.failed["2"]
     assert form.do(migration, "copy_threads", source, target, verify=True).differences == ()
     assert form.do(target, "get_tuple", config("2")).checkpoint["channel_values"] == {"a": [module.Order(7)]}
+
+
+def test_what_we_cannot_revive_stops_its_thread_alone(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("an_application")
+    monkeypatch.setitem(sys.modules, "an_application", module)
+    exec("from dataclasses import dataclass\n@dataclass\nclass Order:\n    number: int", vars(module))
+    written, target = form.our_saver("memory:"), form.our_saver("memory:")
+    for thread, value in (("1", "x"), ("2", module.Order(7)), ("3", "y")):
+        put = form.do(written, "put", config(thread), checkpoint({"a": [value]}), {"step": 0}, {"a": 1})
+        form.do(written, "put_writes", put, [("a", value)], "task")
+    source = SessionCheckpointer(written.backend)  # which remembers nothing
+    with monkeypatch.context() as elsewhere:
+        elsewhere.delitem(sys.modules, "an_application")
+        with pytest.raises(
+            MigrationError, match=r"thread '2' .* an_application.Order is not loaded .*--import"
+        ) as error:
+            form.do(migration, "copy_threads", source, target)
+        assert isinstance(error.value.__cause__, UntrustedType)
+        report = form.do(migration, "copy_threads", source, target, keep_going=True)
+        assert (report.seen, set(report.failed)) == (3, {"2"})
+        assert "an_application.Order is not loaded" in report.failed["2"]
+    assert form.do(migration, "copy_threads", source, target, verify=True).differences == ()
+    assert held(form, target) == held(form, written)
+
+
+def test_a_damaged_checkpoint_of_ours_stops_its_thread_alone(form: Form) -> None:
+    source, target = form.our_saver("memory:"), form.our_saver("memory:")
+    for thread in "123":
+        put = form.do(source, "put", config(thread), checkpoint({"a": 1}), {}, {"a": 1})["configurable"]
+        if thread == "2":
+            run(source.backend, must(keys.session("2"), Put(layout.record("", put["checkpoint_id"]), b"junk")))
+    with pytest.raises(MigrationError, match=r"thread '2' could not be copied: .*damaged"):
+        form.do(migration, "copy_threads", source, target)
+    report = form.do(migration, "copy_threads", source, target, threads=["1", "2", "4"], keep_going=True)
+    assert (report.copied, set(report.failed)) == (1, {"2", "4"})
+    assert "damaged" in report.failed["2"]
+    assert "no such thread" in report.failed["4"]
+    report = form.do(migration, "copy_threads", source, target, keep_going=True)
+    assert (report.copied, report.present, set(report.failed)) == (1, 1, {"2"})
 
 
 def test_ids_may_be_numbers(form: Form) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from support.sittings import Form
 from langgraph_sessionstore import Session, SessionManager, errors, keys, open_backend, run
 from langgraph_sessionstore.ops import Count, must
 from langgraph_sessionstore.plans import moving
+from langgraph_sessionstore.transfer import of_file
 
 PAIRS = pytest.mark.parametrize(("kind", "other"), list(permutations(BACKENDS, 2)), indirect=["kind"])
 GIVEN = {"messages": ["a", ("ai", "b")], "title": "T", "system": "S", "metadata": {"k": [1]}, "summary": "short"}
@@ -246,6 +248,28 @@ def test_files_that_are_no_whole_session_are_refused(move: Move) -> None:
         with pytest.raises(errors.ConfigurationError, match="cannot be read"):
             move.do(move.there, "import_", nowhere)
     assert (len(move.places), move.arrived()) == (places, [])
+
+
+def test_a_file_that_cannot_be_read_twice_is_refused(move: Move) -> None:
+    move.do(move.used("whole"), "export", move.file)
+    whole = move.file.read_bytes()
+    reading, writing = os.pipe()
+    with open(reading, "rb"), open(writing, "wb", buffering=0) as pipe:
+        pipe.write(whole)
+        pipe.close()
+        with pytest.raises(errors.ConfigurationError, match="no regular file"):
+            move.do(move.there, "import_", f"/dev/fd/{reading}")
+    for size in (0, whole.index(b"\n") + 1, len(whole) // 2):
+        arrival = of_file(move.file)
+        move.file.write_bytes(whole[:size])  # by somebody else, meanwhile
+        with pytest.raises(errors.CorruptData):
+            list(arrival.pieces)
+        move.file.write_bytes(whole)
+    arrival = of_file(move.file)
+    move.file.unlink()
+    with pytest.raises(errors.ConfigurationError, match="cannot be read"):
+        list(arrival.pieces)
+    assert move.arrived() == []
 
 
 def test_rows_that_are_none_of_a_session_are_refused(move: Move) -> None:
