@@ -15,6 +15,7 @@ from .benchmark import KINDS, measured
 from .opening import Json, Url, storage
 from .output import Output
 from .parsing import count, size
+from .viewing import Viewer
 
 caring = typer.Typer()
 
@@ -91,7 +92,7 @@ def check(
     --repair takes away what is of no use, and puts right what follows from other rows. It guesses nothing, and deletes
     nothing that was said.
     """
-    with storage(url) as manager:
+    with storage(url, serde=Viewer()) as manager:
         out = Output(as_json)
         bad = looked = mended = 0
         documents: list[dict[str, Any]] = []

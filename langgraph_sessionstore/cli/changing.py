@@ -17,6 +17,7 @@ from .looking import known
 from .opening import Filter, Json, SessionId, Url, Yes, ask, storage
 from .output import Output
 from .parsing import age, ago, conditions, count, moment_of
+from .viewing import Viewer
 
 changing = typer.Typer()
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Sessions.", show_default=False)]
@@ -166,7 +167,7 @@ def prune(
         raise typer.BadParameter("name sessions, or say --all")
     if keep_latest == (older_than is not None):
         raise typer.BadParameter("say --keep-latest or --older-than")
-    with storage(url) as manager:
+    with storage(url, serde=Viewer()) as manager:
         out = Output(as_json)
         named = [naming.session(manager, each) for each in dict.fromkeys(ids or ())]
         total = len(named) if ids else manager.count_sessions()

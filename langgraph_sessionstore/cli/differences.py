@@ -69,5 +69,5 @@ def _same(one: Any, other: Any) -> bool:
         return False
     try:
         return bool(one == other)
-    except Exception:  # such as arrays, which do not say one thing
+    except Exception:  # too deep, or a class that compares in its own way
         return bool(plain(one) == plain(other))

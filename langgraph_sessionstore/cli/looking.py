@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import typer
@@ -20,7 +19,7 @@ from .opening import Content, Filter, Json, SessionId, Url, storage
 from .output import Output
 from .parsing import ago, conditions
 from .tree import drawn, grown
-from .viewing import Viewer, described, plain
+from .viewing import Viewer, described, plain, told
 
 looking = typer.Typer()
 
@@ -94,7 +93,7 @@ def _pages(
 
 def known(info: SessionInfo, content: bool = False) -> dict[str, Any]:
     """What is known of a session, as JSON holds it; its system prompt is content."""
-    fields: dict[str, Any] = plain(asdict(info))
+    fields: dict[str, Any] = plain(info)
     if info.system is not None and not content:
         fields["system"] = described(info.system)
     return fields
@@ -128,21 +127,20 @@ def show(
         checkpoints = kept[:limit] if limit else kept
         roles = dict(Counter(message.type for message in messages))
         if as_json:
-            out.document(
-                {
-                    **known(info, content),
-                    "messages": {
-                        "count": len(messages),
-                        "by_role": roles,
-                        "in": "log" if channel is None else f"graph, channel {channel}",
-                        **({"content": [plain(message) for message in messages]} if content else {}),
-                    },
-                    "summary": summary if content or summary is None else described(summary),
-                    "usage": {"calls": metrics.total_calls, "tokens": metrics.total_tokens, "cost": metrics.total_cost},
-                    "checkpoints": checkpoints,
-                    "older_checkpoints": len(kept) > len(checkpoints),
-                }
-            )
+            document = {
+                **known(info, content),
+                "messages": {
+                    "count": len(messages),
+                    "by_role": roles,
+                    "in": "log" if channel is None else f"graph, channel {channel}",
+                    **({"content": messages} if content else {}),
+                },
+                "summary": summary if content or summary is None else described(summary),
+                "usage": {"calls": metrics.total_calls, "tokens": metrics.total_tokens, "cost": metrics.total_cost},
+                "checkpoints": checkpoints,
+                "older_checkpoints": len(kept) > len(checkpoints),
+            }
+            out.document(plain(document))
             return
         said = ", ".join(f"{number} {role}" for role, number in roles.items())
         where = "log" if channel is None else f"graph, channel {channel}"
@@ -154,7 +152,10 @@ def show(
                 ("used", f"{info.updated_at} ({ago(info.updated_at)})"),
                 ("expires", info.expires_at and f"{info.expires_at} ({ago(info.expires_at)})"),
                 ("fork of", info.parent),
-                *((f"  {name}" if out.people else f"metadata.{name}", value) for name, value in info.metadata.items()),
+                *(
+                    (f"  {name}" if out.people else f"metadata.{name}", plain(value))
+                    for name, value in info.metadata.items()
+                ),
                 ("system", info.system and described(info.system)),
                 ("summary", summary and described(summary)),
                 ("messages", f"{len(messages)}{f' ({said})' if said else ''}, in the {where}"),
@@ -169,9 +170,9 @@ def show(
                     out.block(text)
             if messages:
                 out.heading("messages")
-                for number, message in enumerate(messages):
-                    out.line(f"{number} {message.type}")
-                    out.block(str(message.text))
+                for number, message in enumerate(map(plain, messages)):
+                    out.line(" ".join([str(number), message["type"], *message.get("class", "").split()]))
+                    out.block(told(message))
         _show_tree(out, checkpoints)
 
 

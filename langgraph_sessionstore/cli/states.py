@@ -42,18 +42,18 @@ def state(
         found = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, checkpoint))
         channels = found.checkpoint["channel_values"]
         pending = [
-            {"task": task, "channel": channel, "what": described(value)} | ({"value": plain(value)} if content else {})
+            {"task": task, "channel": channel, "what": described(value)} | ({"value": value} if content else {})
             for task, channel, value in found.pending_writes or ()
         ]
         parent = found.parent_config and found.parent_config["configurable"]["checkpoint_id"]
         if as_json:
             values = {
-                name: {"what": described(value)} | ({"value": plain(value)} if content else {})
+                name: {"what": described(value)} | ({"value": value} if content else {})
                 for name, value in channels.items()
             }
             about = {"checkpoint_id": found.checkpoint["id"], "checkpoint_ns": ns, "parent_checkpoint_id": parent}
-            about |= {"ts": found.checkpoint["ts"], "metadata": plain(found.metadata)}
-            out.document(about | {"channels": values, "pending": pending})
+            about |= {"ts": found.checkpoint["ts"], "metadata": found.metadata}
+            out.document(plain(about | {"channels": values, "pending": pending}))
             return
         out.facts(
             [
@@ -106,10 +106,10 @@ def diff(
         if as_json:
             shown = [
                 {"channel": each.channel, "change": each.kind, "what": each.what}
-                | ({"before": plain(each.before), "after": plain(each.after)} if content else {})
+                | ({"before": each.before, "after": each.after} if content else {})
                 for each in changes
             ]
-            out.document({"before": name, "after": new.checkpoint["id"], "changes": shown})
+            out.document(plain({"before": name, "after": new.checkpoint["id"], "changes": shown}))
             return
         out.note(f"from {name or 'nothing'} to {new.checkpoint['id']}", "dim")
         if not changes:
@@ -139,4 +139,4 @@ def _tuple(manager: SessionManager, session_id: str, ns: str, checkpoint_id: str
 
 
 def _pretty(value: Any) -> str:
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, default=str)
+    return json.dumps(plain(value), indent=2, ensure_ascii=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -29,7 +30,10 @@ _BELIEVES = tuple(int(part) for part in ormsgpack.__version__.split(".")[:2]) < 
 
 
 class Reader:
-    """Unpacks values under a policy; what that does not revive is made by `unknown`, if there is one."""
+    """Unpacks values under a policy; what that does not revive is made by `unknown`, if there is one.
+
+    So are arrays then: whether numpy is loaded makes no difference.
+    """
 
     def __init__(self, policy: TypePolicy, unknown: Callable[[Any, Any], Any] | None = None) -> None:
         makers: dict[int, Callable[[Any], Any]] = {
@@ -39,6 +43,8 @@ class Reader:
             codes.SCALAR: arrays.make_scalar,
             codes.MESSAGE: messages.make,
         }
+        if unknown is not None:
+            makers |= {codes.ARRAY: partial(unknown, "numpy:ndarray"), codes.SCALAR: partial(unknown, "numpy:generic")}
         self._hook: Hook = _too_deep
         for level in reversed(range(LEVELS)):
             self._hook = _hook(makers, self._hook, _unpack_shallow if level < 1 else _unpack)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.conftest import Command
+import numpy as np
+import pytest
+from cli.conftest import Command, in_a_process
 from support.kept import graph_on, with_graph, with_log
+from support.odd import ODD, Level, Loud, odd_graph
 
 from langgraph_sessionstore import SessionManager, keys, run
 from langgraph_sessionstore.ops import Delete, Put, Range, must
@@ -58,3 +61,32 @@ def test_what_is_lost_is_named(command: Command, manager: SessionManager) -> Non
     assert command("check", "log").code == 0
     assert command("check", "graph").code == 1
     assert len(rows(manager, "graph", layout.ELEMENTS)) == len(elements) - 1
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_types_that_are_not_loaded_are_no_damage(manager: SessionManager, url: str) -> None:
+    with_graph(manager)
+    with_log(manager).append(Loud(content="HI"))
+    config = {"configurable": {"thread_id": "odd", "level": Level.HIGH}}
+    odd_graph(manager.checkpointer).invoke({"values": {**ODD, "array": np.zeros(3)}}, config)
+    names = ("graph", "log", "odd")
+    before = {name: rows(manager, name, (b"", None)) for name in names}
+    branch = 5 << 30
+    run(manager.backend, must(keys.session("graph"), Put(layout.branch(branch), b"1")))
+    found = in_a_process("check", "--url", url)
+    assert (found.returncode, found.stdout.count("unreferenced: ")) == (1, 1), found.stdout
+    assert found.stdout.endswith("3 sessions checked: 1 problem\n")
+    mended = in_a_process("check", "--repair", "--url", url)
+    assert mended.stdout.endswith("3 sessions checked: all is well, 1 repair\n")
+    assert {name: rows(manager, name, (b"", None)) for name in names} == before
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_pruning_needs_no_types(manager: SessionManager, url: str) -> None:
+    config = {"configurable": {"thread_id": "odd", "level": Level.HIGH}}
+    graph = odd_graph(manager.checkpointer)
+    graph.invoke({"values": ODD}, config)
+    done = in_a_process("prune", "odd", "--keep-latest", "--yes", "--url", url)
+    assert done.stdout == "deleted: 2 checkpoints of 1 session\n", done.stderr
+    (kept,) = graph.get_state_history(config)
+    assert (kept.values["values"]["places"], kept.metadata["level"]) == (ODD["places"], Level.HIGH)

@@ -6,10 +6,14 @@ import json
 import subprocess
 import sys
 import time
+from typing import Any
 
+import numpy as np
 import pytest
-from cli.conftest import Command
+from cli.conftest import Command, in_a_process
+from langchain_core.messages import AIMessage
 from support.kept import graph_on, said, with_graph, with_log
+from support.odd import ODD, Loud, odd_graph
 
 from langgraph_sessionstore import SessionManager
 
@@ -165,6 +169,80 @@ def test_types_that_are_not_loaded_are_shown_by_their_names(
     mood = json.loads(done.stdout)["channels"]["mood"]
     assert mood["what"] == "support.kept.Mood"
     assert mood["value"] == {"type": "support.kept.Mood", "fields": {"mood": "secretly glad"}}
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_messages_of_a_type_that_is_not_loaded_are_messages(manager: SessionManager, url: str) -> None:
+    messages: list[Any] = [("user", "hello"), Loud(content="HI", id="1")]
+    manager.create_session("log", messages=messages)
+    graph = graph_on(manager.checkpointer)
+    graph.update_state({"configurable": {"thread_id": "graph"}}, {"messages": messages})
+    done = in_a_process("show", "log", "--url", url, "--json", "--content")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)["messages"]
+    assert shown["by_role"] == {"human": 1, "ai": 1}
+    loud = shown["content"][1]
+    assert (loud["type"], loud["class"], loud["text"]) == ("ai", "support.odd.Loud", "HI")
+    assert loud["fields"]["volume"] == 11
+    text = in_a_process("show", "graph", "--url", url, "--content").stdout
+    assert "messages\t2 (1 human, 1 ai), in the graph, channel messages\n" in text
+    assert "1 ai support.odd.Loud\n    HI\n" in text
+    channels = json.loads(in_a_process("state", "graph", "--url", url, "--json").stdout)["channels"]
+    assert channels["messages"] == {"what": "2 messages"}
+
+
+def test_what_was_said_is_more_than_text(command: Command, manager: SessionManager) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:secret"}}
+    called = {"name": "weather", "args": {"city": "Zürich"}, "id": "1", "type": "tool_call"}
+    content: list[str | dict[str, Any]] = [{"type": "text", "text": "Look"}, picture]
+    manager.create_session(
+        "log", messages=[AIMessage(content, tool_calls=[called]), AIMessage("", tool_calls=[called])]
+    )
+    shown = command("show", "log", "--content").out
+    assert '0 ai\n    Look\n    [image_url]\n    -> weather {"city": "Zürich"}\n' in shown
+    assert '1 ai\n    -> weather {"city": "Zürich"}\n' in shown
+    first, second = command("show", "log", "--content", "--json").json["messages"]["content"]
+    calls = [{"name": "weather", "args": {"city": "Zürich"}}]
+    assert first == {"type": "ai", "id": None, "text": "Look", "parts": [picture], "tool_calls": calls}
+    assert second == {"type": "ai", "id": None, "text": "", "tool_calls": calls}
+
+
+def test_whatever_a_value_is_it_is_shown(command: Command, manager: SessionManager) -> None:
+    config = {"configurable": {"thread_id": "odd"}}
+    graph = odd_graph(manager.checkpointer)
+    graph.invoke({"values": {"nothing": None}}, config)
+    before = graph.get_state(config).config["configurable"]["checkpoint_id"]
+    graph.invoke({"values": ODD}, config)
+    for more in ([], ["--content"], ["--json"], ["--content", "--json"]):
+        for name in (["state", "odd"], ["diff", "odd", before]):
+            done = command(*name, *more)
+            assert done.code == 0, done.err
+            assert "--json" not in more or json.loads(done.out, parse_constant=pytest.fail)
+    values = command("state", "odd", "--content", "--json").json["channels"]["values"]["value"]
+    assert (values["bytes"], values["number"]) == ("__4=", hex(10**5000))
+    assert (values["\\ud800"], values["nan"], values["infinite"]) == ("\\ud800", "nan", ["-inf"])
+    assert values["keys"] == {"int": 1, "(1, 2)": 2, "Place(name='Rome')": 3, "b'\\xff'": 4}
+    assert sorted(each["name"] for each in values["places"]) == ["Oslo", "Rome"]
+    assert values["model"] == {"id": None, "metadata": {"far": "inf"}, "page_content": "", "type": "Document"}
+    deep = values["deep"]
+    while isinstance(deep, list):
+        (deep,) = deep
+    assert deep == "list, 1 item"
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_arrays_need_no_numpy(manager: SessionManager, url: str) -> None:
+    config = {"configurable": {"thread_id": "arrays"}}
+    graph = odd_graph(manager.checkpointer)
+    graph.invoke({"values": np.zeros((2, 3))}, config)
+    graph.invoke({"values": np.float32(1)}, config)
+    last, _, _, first, *_ = [each.config["configurable"]["checkpoint_id"] for each in graph.get_state_history(config)]
+    shown = json.loads(in_a_process("state", "arrays", "-c", first, "--content", "--json", "--url", url).stdout)
+    fields = {"dtype": "<f8", "shape": [2, 3], "order": "C", "data": "A" * 64}
+    what = {"what": "numpy.ndarray of <f8, 2 x 3", "value": {"type": "numpy.ndarray", "fields": fields}}
+    assert shown["channels"]["values"] == what
+    changed = in_a_process("diff", "arrays", first, last, "--url", url).stdout
+    assert changed == "~ values: numpy.ndarray of <f8, 2 x 3 -> numpy.generic of <f4\n"
 
 
 @pytest.mark.parametrize(
