@@ -60,8 +60,13 @@ async def store() -> AsyncIterator[SessionStore]:
 @asynccontextmanager
 async def manager() -> AsyncIterator[SessionManager]:
     """The manager that both stand on, for nodes and routes of the server that want more of a session."""
-    # Opening looks at files, which would block the event loop.
-    settings, shared = await asyncio.to_thread(_enter)
+    # Opening looks at files, which would block the event loop. Who is cancelled meanwhile leaves when it is done.
+    entering = asyncio.get_running_loop().run_in_executor(None, _enter)
+    try:
+        settings, shared = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        entering.add_done_callback(_leave)
+        raise
     try:
         yield shared
     finally:
@@ -179,6 +184,15 @@ def _enter() -> tuple[_Settings, SessionManager]:
     return settings, shared.manager
 
 
+def _leave(entering: asyncio.Future[tuple[_Settings, SessionManager]]) -> None:
+    """Leave what nobody waited for."""
+    if entering.cancelled() or entering.exception() is not None:
+        return
+    settings, shared = entering.result()
+    if _is_last(settings):
+        shared.close()
+
+
 def _is_last(settings: _Settings) -> bool:
     """Leave; whether nobody is left, so that it has to be closed."""
     with _lock:
@@ -200,5 +214,9 @@ def _opened(settings: _Settings) -> SessionManager:
     except ConfigurationError as exc:
         raise ConfigurationError(f"the environment variable SESSIONSTORE_URL cannot work: {exc}") from exc
     if store_ttl is not None:  # servers leave that to a store that is not their own
-        manager.store.start_ttl_sweeper()
+        try:
+            manager.store.start_ttl_sweeper()
+        except BaseException:
+            manager.close()
+            raise
     return manager

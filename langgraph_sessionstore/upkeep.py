@@ -82,7 +82,8 @@ class Upkeep(OnBackend):
         return (yield from measuring.storage_stats(largest, progress))
 
     def _check(self, session_id: str, repair: bool) -> Plan[CheckedSession]:
-        checked = yield from mending.check_session(self._common.desk(as_id(session_id)), repair)
+        thread = "" if session_id == "" else as_id(session_id)  # a graph may have a thread without a name
+        checked = yield from mending.check_session(self._common.desk(thread), repair)
         if checked is None:
             raise SessionNotFound(f"session {session_id!r} is not there: never created, expired, or deleted")
         return checked

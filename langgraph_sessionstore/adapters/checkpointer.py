@@ -41,7 +41,7 @@ from ..plans.problems import Problem
 from ..plans.steering import START
 from ..plans.tools import Tools
 from ..serde.serializer import SessionSerializer
-from .configs import Target, run_names, thread_name
+from .configs import Target, run_names, several, thread_name
 from .search import Search, echoed
 from .standing import OnBackend, opened, serializer_of
 
@@ -368,12 +368,11 @@ class SessionCheckpointer(OnBackend, BaseCheckpointSaver[str]):
     def _prune(self, thread_ids: Sequence[str], strategy: str, older_than: Duration | datetime | None) -> Plan[None]:
         if strategy not in ("keep_latest", "delete"):
             raise ConfigurationError(f"no strategy {strategy!r} for prune: there are 'keep_latest' and 'delete'")
-        if isinstance(thread_ids, str):
-            raise ConfigurationError("prune takes a list of thread ids, not one")
         if strategy == "delete" and older_than is not None:
             raise ConfigurationError("prune with older_than= keeps what is newer: strategy='delete' keeps nothing")
+        given = several(thread_ids, "prune takes a list of thread ids")
         before = None if older_than is None else as_moment(older_than, time.time_ns() // 1_000_000)
-        for number, thread in enumerate(map(thread_name, thread_ids)):
+        for number, thread in enumerate([*map(thread_name, given)]):
             plan: Plan[Any] = (
                 self._delete(thread)
                 if strategy == "delete"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
@@ -11,6 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from .. import keys
 from ..errors import ConfigurationError
 
+T = TypeVar("T")
 LEASE = "__sessionstore_lease__"
 """Where a config carries a lease: LangGraph keeps such names out of metadata, and hands them to subgraphs."""
 
@@ -68,7 +69,12 @@ def thread_name(thread_id: Any) -> str:
 
 
 def run_names(run_ids: Sequence[str]) -> Sequence[str]:
-    """Ids of runs as text; a single one would be taken for a list of letters."""
-    if isinstance(run_ids, str):
-        raise ConfigurationError("delete_for_runs takes a list of run ids, not one")
-    return [str(each) for each in run_ids]
+    """Ids of runs as text."""
+    return [str(each) for each in several(run_ids, "delete_for_runs takes a list of run ids")]
+
+
+def several(given: Iterable[T], what: str) -> Iterable[T]:
+    """Several ids; a single one would be taken for a list of letters."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{what}, not {given!r:.80}")
+    return given

@@ -44,8 +44,8 @@ class Sweeper:
                 return
             stop, pause = threading.Event(), min(seconds, threading.TIMEOUT_MAX)
             thread = threading.Thread(target=self._loop, args=(stop, pause), name="sessionstore-sweeper", daemon=True)
-            self._running = _Running(thread, stop, os.getpid())
             thread.start()
+            self._running = _Running(thread, stop, os.getpid())
 
     def stop(self, timeout: float | None = None) -> bool:
         """Stop it, and wait for so many seconds; whether it has stopped."""

@@ -11,6 +11,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -63,7 +64,7 @@ class ObservedBackend(Backend):
     """
 
     def __init__(self, inner: Backend, hook: Hook) -> None:
-        if not callable(hook) or inspect.iscoroutinefunction(hook):
+        if not callable(hook) or any(map(inspect.iscoroutinefunction, (hook, type(hook).__call__))):
             raise ConfigurationError(f"a hook that observes calls is a plain function of one, not {hook!r:.80}")
         self.inner = inner
         self._hook = hook
@@ -118,7 +119,8 @@ class _Observation:
 
     def __exit__(self, kind: type[BaseException] | None, *exc_info: object) -> None:
         seconds = time.perf_counter() - self._begin
-        COUNTED.reset(self._token)
+        with suppress(ValueError):  # a coroutine that is given up may be closed in another context than its own
+            COUNTED.reset(self._token)
         self._backend.tell(self._told(seconds, kind))
 
     def _told(self, seconds: float, kind: type[BaseException] | None) -> BackendCall:

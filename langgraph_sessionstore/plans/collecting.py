@@ -26,7 +26,7 @@ def collect(tools: Tools, thread: str) -> Plan[int]:
     tails: set[int] = set()
     for key, value in found:
         record = records.unpack(key, value, thread).record
-        tails.update(record.tails())
+        tails.update(tail.branch for tail in record.tails())
         for part in record.parts():
             live.setdefault(part.branch, []).append(part)
     gaps: list[Op] = []

@@ -4,7 +4,8 @@
     ("i", checkpoint_id, ns)              empty; for records outside the root namespace, so that all can be listed by id
     ("w", ns, checkpoint_id, task, idx)   one pending write; a special one (error, interrupt, resume ...) has idx 0-3
     ("e", branch, n)                      an element: one message of a list, or one large value
-    ("b", branch)                         how many elements the branch has ever had
+    ("b", branch)                         how many elements the branch has ever had; `CLOSED`: nobody knows, so no
+                                          writer adds to it any more
     ("g",) ("h",)                         what the session's messages have to do with it, see `places`
     ("v",)                                counts the changes to the records
 
@@ -20,7 +21,7 @@ from typing import NamedTuple
 
 from .. import keys
 from ..errors import CorruptData
-from ..ops import Run
+from ..ops import COUNTER_LIMIT, Run
 
 VERSION = keys.encode("v")
 AREA = tuple(keys.within(kind) for kind in ("b", "c", "e", "g", "h", "i", "v", "w"))
@@ -30,6 +31,8 @@ ELEMENTS = keys.below("e")
 RECORDS = keys.below("c")
 INDEX = keys.below("i")
 WRITES = keys.below("w")
+CLOSED = COUNTER_LIMIT
+"""More elements than a branch ever has: no writer remembers it as a size, so none goes on from there."""
 SPECIAL = 4  # the special channels have the indices -4 to -1; keys hold no negative numbers
 
 

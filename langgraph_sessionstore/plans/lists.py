@@ -46,6 +46,20 @@ def find(registry: bytes, hidden: set[bytes]) -> Plan[list[Finding]]:
     return findings
 
 
+def again(registry: bytes, name: bytes) -> Plan[list[Finding]]:
+    """What is wrong with the line of a partition that no page names, after reading all of the list for what is left."""
+    left: set[bytes] = set()
+    for kind in (b"a", b"c", b"x"):
+        after = kind
+        while True:
+            (rows,) = yield from must(registry, Range(after, kind + b"\xff", limit=_PIECE))
+            left.update(key for key, _ in rows if key[13:] == name and _MOMENT.fullmatch(key[1:13]))
+            if len(rows) < _PIECE:
+                break
+            after = rows[-1][0] + keys.END
+    return (yield from _line(registry, name, left, set()))
+
+
 def _piece(registry: bytes, rows: Sequence[Row], suspects: dict[bytes, set[bytes]]) -> Plan[list[Finding]]:
     """Look at some rows of a list; what may be wrong with lines comes to the suspects."""
     findings: list[Finding] = []
@@ -147,9 +161,9 @@ def _lost(
 ) -> Plan[list[Finding]]:
     """A line without a record that can be read: written anew if its partition is there, else taken away."""
     rows = there | ties | ({same.key} if record is not None else set())
-    if not rows:
-        return []
     touches = yield from _anew(name, there)
+    if not touches and not rows:
+        return []
     if not touches:
         gone = Problem("unreferenced", f"rows in the line of {_shown(name)}, which is not there")
         deletes = [Delete(key) for key in sorted(rows)]
@@ -178,15 +192,11 @@ def _anew(name: bytes, there: Iterable[bytes]) -> Plan[list[Op]]:
     except DataError:  # which the check of the session tells
         pass
     moments = {kind: [int(key[1:13], 16) for key in there if key[:1] == kind] for kind in (b"c", b"a")}
-    return relisting(name, life, born, min(moments[b"c"], default=None), max(moments[b"a"], default=None))
+    return _listing(name, life, born, min(moments[b"c"], default=None), max(moments[b"a"], default=None))
 
 
-def relisting(
-    partition: bytes,
-    life: bytes | None,
-    born: bytes | None,
-    created: int | None = None,
-    active: int | None = None,
+def _listing(
+    partition: bytes, life: bytes | None, born: bytes | None, created: int | None, active: int | None
 ) -> list[Op]:
     """What lists a partition that is there: with the moments that are known, and for as long as its rows say."""
     ttl = 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from contextlib import suppress
 
 from .. import keys
 from ..errors import ConflictError, DataError, ForeignStorage
@@ -22,7 +21,7 @@ from .collecting import collect
 from .desk import Desk
 from .entry import unlist
 from .items import STORE
-from .places import BORN, LIFE, REGISTRY, session_named
+from .places import REGISTRY, session_named
 from .problems import REPAIR, CheckedSession, Finding, Problem, advice
 from .sessions import LONG_GONE
 
@@ -104,8 +103,7 @@ def check_session(desk: Desk, repair: bool) -> Plan[CheckedSession | None]:
         if not repair:
             report.problems.append(Problem("missing", f"{name} is in no list", REPAIR))
         else:
-            yield from casual(_list_again(partition))
-            report.done[f"listed {name} again"] += 1
+            yield from report.look(REGISTRY, lambda: lists.again(REGISTRY, partition))
     thread = desk.tools, desk.session_id
     yield from report.look(partition, lambda: checking.find(*thread), lambda: collect(*thread))
     yield from report.look(partition, lambda: inspecting.find(desk))
@@ -123,13 +121,6 @@ def _take_off(partition: bytes) -> Plan[None]:
         yield from unlist([partition])
     except ForeignStorage:  # the place is somebody else's
         yield from must(REGISTRY, Forget(partition))
-
-
-def _list_again(partition: bytes) -> Plan[None]:
-    life = born = None
-    with suppress(DataError):  # which is told below
-        life, born = yield from must(partition, Get(LIFE), Get(BORN))
-    yield from must(REGISTRY, *lists.relisting(partition, life, born))
 
 
 class Checkup:

@@ -78,11 +78,11 @@ class Record(NamedTuple):
         for value in self.values.values():
             yield from value.parts
 
-    def tails(self) -> Iterator[int]:
-        """The branches with which a writer may go on from here."""
+    def tails(self) -> Iterator[Tail]:
+        """The ends of branches with which a writer may go on from here."""
         for tail in (self.tail, *(value.tail for value in self.values.values())):
             if tail is not None:
-                yield tail.branch
+                yield tail
 
     def links(self) -> Links:
         """What a following read brings along."""

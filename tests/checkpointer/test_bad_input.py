@@ -154,6 +154,12 @@ def test_one_name_is_not_taken_for_a_list(saver: Saver, thread: str) -> None:
         saver.prune(thread, strategy="delete")
     with pytest.raises(ConfigurationError, match="list of run ids"):
         saver.delete_for_runs(thread)
+    no_list: list[Any] = [None, 7, thread.encode()]
+    for none in no_list:
+        with pytest.raises(ConfigurationError, match="list of thread ids, not"):
+            saver.prune(none)
+        with pytest.raises(ConfigurationError, match="list of run ids, not"):
+            saver.delete_for_runs(none)
     for letter in letters:
         assert saver.get(config(f"{thread}{letter}")) is not None
 

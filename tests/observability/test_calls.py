@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time
 from contextlib import closing
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_a_call_that_is_cancelled_is_told() -> None:
     assert [call.error for call in told] == ["CancelledError"]
 
 
+def test_a_call_that_is_closed_in_another_context_is_told() -> None:
+    told: list[BackendCall] = []
+    backend = ObservedBackend(FaultyBackend(MemoryBackend(), {1: Fault.DELAY}, delay=60), told.append)
+
+    async def main() -> None:
+        call = backend.aexecute([Call(NAME, Batch(Get(b"k")))])
+        copy_context().run(call.send, None)
+        call.close()  # as when it is collected
+
+    asyncio.run(main())
+    assert [call.error for call in told] == ["GeneratorExit"]
+
+
 # -- hooks
 
 
@@ -152,7 +166,11 @@ def test_a_hook_that_fails_is_in_nobodys_way(use: Use, caplog: pytest.LogCapture
 async def _later(call: BackendCall) -> None: ...
 
 
-@pytest.mark.parametrize("hook", [_later, "log"])
+class _Later:
+    async def __call__(self, call: BackendCall) -> None: ...
+
+
+@pytest.mark.parametrize("hook", [_later, _Later(), "log"])
 def test_what_is_no_hook_is_refused(hook: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="a plain function of one"):
         open_backend(tmp_path, observe=hook)

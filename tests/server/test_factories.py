@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from server.graphs import Place, builder
+from support.leftovers import descriptors
 
 from langgraph_sessionstore import (
     SESSION_NAMESPACE,
@@ -56,6 +57,49 @@ def test_both_stand_on_one_storage_which_ends_with_the_last_user() -> None:
             assert await another.acount_sessions() == 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_is_cancelled_while_it_opens_leaves_nothing_open(waits: bool) -> None:
+    async def use() -> None:
+        async with manager():
+            raise AssertionError("it was cancelled")
+
+    async def cancelled() -> None:
+        using = asyncio.create_task(use())
+        await asyncio.sleep(0)  # it has begun to open
+        if waits:
+            using.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await using
+
+    async def only_user() -> None:
+        async with manager() as shared:
+            pass
+        with pytest.raises(BackendClosed):
+            await shared.acount_sessions()
+
+    asyncio.run(cancelled())  # which cancels whoever is left
+    asyncio.run(only_user())
+
+
+def test_a_storage_is_closed_when_nothing_can_sweep_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SESSIONSTORE_URL", f"{tmp_path}/sessions")
+    monkeypatch.setenv("SESSIONSTORE_STORE_TTL", "1")
+
+    async def main() -> None:
+        await asyncio.to_thread(int)  # so that the thread that opens it is there
+        size = threading.stack_size(1 << 50)  # more than there is for another one
+        try:
+            async with manager():
+                pass
+        finally:
+            threading.stack_size(size)
+
+    with pytest.raises(RuntimeError, match="start new thread") as caught:
+        asyncio.run(main())
+    assert [name for name in descriptors() if str(tmp_path) in name] == []
+    del caught  # which holds whatever was opened
 
 
 def test_event_loops_of_several_threads_share_it() -> None:

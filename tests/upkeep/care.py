@@ -48,7 +48,7 @@ class Care:
         there[INNER] = self.put(config(name, "inner:1"), INNER, says(9))
         return there
 
-    def put(self, base: Any, id_: str, messages: list[Any], **options: Any) -> Any:
+    def put(self, base: Any, id_: str, messages: Any, **options: Any) -> Any:
         """Put a checkpoint."""
         made = checkpoint({"messages": messages}, {"messages": int(id_)}, id=id_, **options)
         new = made["channel_versions"]
@@ -123,9 +123,9 @@ class Care:
 
         return self.form.loop.run_until_complete(gather())
 
-    def texts(self, where: Any) -> list[str]:
-        """The numbers of the messages of a checkpoint, as another worker reads them."""
-        found = self.form.do(self.other().checkpointer, "get_tuple", where)
+    def texts(self, where: Any, worker: SessionManager | None = None) -> list[str]:
+        """The numbers of the messages of a checkpoint, as a worker reads them; without one, as a new one does."""
+        found = self.form.do((worker or self.other()).checkpointer, "get_tuple", where)
         return [message.text.split()[0] for message in found.checkpoint["channel_values"]["messages"]]
 
     def repaired(self, name: str) -> list[str]:

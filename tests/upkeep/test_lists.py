@@ -138,6 +138,19 @@ def test_a_record_that_is_lost_comes_back_from_the_other_rows(care: Care, record
     assert everything(care) == before
 
 
+@pytest.mark.parametrize("record", [None, b"x" * 36])
+def test_a_session_that_is_listed_again_is_so_once_and_is_as_old_as_before(care: Care, record: bytes | None) -> None:
+    """Of a thread nothing but the other rows of the list tells when it was begun."""
+    care.do(REGISTRY, Touch(keys.session("a"), at=OLD))
+    run(care, "a")
+    run(care, "ab")
+    before, key = everything(care), named(b"n", "a")
+    care.do(REGISTRY, Delete(key) if record is None else Put(key, record), Put(b"x%012x" % (1 << 44) + key[1:], b""))
+    assert care.repaired("a") == ["listed 'a' again"]
+    assert everything(care) == before
+    assert names(care) == names(care, "updated") == ["a", "ab"]
+
+
 def test_a_record_that_is_lost_with_its_index_is_written_anew(care: Care) -> None:
     care.form.do(care.manager, "create_session", "a")
     born = care.form.do(care.form.do(care.manager, "get_session", "a"), "info")

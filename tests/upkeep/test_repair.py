@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from upkeep.care import FIRST, INNER, SECOND, THIRD, Care, says
+from support.savers import config
+from upkeep.care import FIRST, INNER, SECOND, TEXT, THIRD, Care, says
 
 from langgraph_sessionstore import keys
 from langgraph_sessionstore.ops import Forget, Links, Put, split_links, with_links
@@ -58,11 +59,62 @@ def test_a_branch_that_counts_too_little_overwrites_nothing_afterwards(
     (branch, _), *_ = care.elements("t")
     key = layout.branch(branch)
     care.delete("t", key) if size is None else care.set("t", key, size)
-    assert care.repaired("t") == [f"counted the elements of branch {branch} anew"]
+    assert care.repaired("t") == [f"closed branch {branch}, whose elements nobody can count any more"]
     where = care.put(there[SECOND], "000005", says(0, 1, 5))
     all_can_be_read(care, there)
     assert care.texts(where) == ["0", "1", "5"]
     assert care.check("t").problems == ()
+
+
+def of_a_run(where: Any) -> Any:
+    """So that what is put there is of the run "bad", and can be deleted with it."""
+    return {**where, "metadata": {"run_id": "bad"}}
+
+
+@pytest.mark.parametrize("size", [None, b"1", b"x"])
+def test_a_slot_is_not_used_again_whoever_remembers_it(care: Care, size: bytes | None) -> None:
+    """Its element was collected, so no row tells of it; a worker that has read it still knows it."""
+    first = care.put(config("t"), FIRST, says(0, 1))
+    second = care.put(of_a_run(first), SECOND, says(0, 1, 2))
+    warm = care.other()
+    assert care.texts(second, warm) == ["0", "1", "2"]
+    care.form.do(care.manager.checkpointer, "delete_for_runs", ["bad"])
+    (branch,) = {branch for branch, _ in care.elements("t")}
+    key = layout.branch(branch)
+    care.delete("t", key) if size is None else care.set("t", key, size)
+    care.repaired("t")
+    third = care.put(first, THIRD, says(0, 1, 77))
+    for worker in (warm, care.other()):
+        assert care.texts(third, worker) == ["0", "1", "77"]
+    assert care.problems("t") == []
+    care.form.do(care.manager.checkpointer, "prune", ["t"], strategy="keep_latest")
+    assert care.problems("t") == []
+
+
+def test_a_branch_that_was_longer_than_what_is_left_of_it(care: Care) -> None:
+    """Only the checkpoint that goes on from its end tells that it has had a third element."""
+    first = care.put(of_a_run(config("t")), FIRST, says(0, 1, 2))
+    second = care.put({"configurable": first["configurable"]}, SECOND, says(0, 1))
+    care.form.do(care.manager.checkpointer, "delete_for_runs", ["bad"])
+    ((branch, _), *_) = care.elements("t")
+    care.set("t", layout.branch(branch), b"2")
+    assert care.problems("t") == [
+        f"damaged: branch {branch} has had 3 elements or more, says b'2' (a repair puts it right)"
+    ]
+    care.repaired("t")
+    assert care.texts(second) == ["0", "1"]
+
+
+def test_a_branch_without_elements_that_does_not_know_its_size(care: Care) -> None:
+    """It keeps all others from being collected."""
+    first = care.put(of_a_run(config("t")), FIRST, TEXT)
+    care.put({"configurable": first["configurable"]}, SECOND, "short")
+    care.form.do(care.manager.checkpointer, "delete_for_runs", ["bad"])
+    assert (care.elements("t"), care.problems("t")) == ([], [])
+    ((key, _),) = care.rows("t", layout.BRANCHES)
+    care.set("t", key, b"x")
+    care.repaired("t")
+    assert care.form.do(care.manager.checkpointer, "collect", "t") == 0
 
 
 def test_index_rows(care: Care, there: dict[str, Any]) -> None:
@@ -161,10 +213,16 @@ def test_a_session_that_no_list_names_is_listed_again(care: Care) -> None:
     care.do(REGISTRY, Forget(keys.session("s")))
     assert [checked.id for checked in care.check_all()] == []
     assert care.problems("s") == ["missing: session 's' is in no list (a repair puts it right)"]
-    assert care.repaired("s") == ["listed session 's' again"]
+    assert care.repaired("s") == ["listed 's' again"]
     (info,) = care.form.everything(care.other())
     assert (info.id, info.created_at) == ("s", born.created_at)
     assert abs(_seconds(info.expires_at) - _seconds(born.expires_at)) < 60
+
+
+def test_a_thread_without_a_name(care: Care) -> None:
+    care.put(config(""), FIRST, says(0))
+    care.set("", layout.index("nowhere", "000009"), b"")
+    assert care.repaired("") == ["deleted an index row that leads nowhere"]
 
 
 def _seconds(moment: str) -> float:
