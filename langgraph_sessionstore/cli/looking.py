@@ -93,7 +93,7 @@ def _pages(
 
 def known(info: SessionInfo, content: bool = False) -> dict[str, Any]:
     """What is known of a session, as JSON holds it; its system prompt is content."""
-    fields: dict[str, Any] = plain(info)
+    fields = {**vars(info), "metadata": plain(info.metadata)}  # ids and texts exactly as they are
     if info.system is not None and not content:
         fields["system"] = described(info.system)
     return fields
