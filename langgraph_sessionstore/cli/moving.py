@@ -178,23 +178,28 @@ def migrate(
                 reports[part] = _migrated(out, manager, part, source, target, threads, verify, keep_going)
             except NothingThere as exc:
                 missing[part] = exc  # a database of a checkpointer alone, or of a store alone
+            else:
+                if not as_json:  # at once: what comes next may fail
+                    _tell(out, part, reports[part], verify)
         if not reports:
             raise missing[parts[0]]
         for kind, absent in missing.items():
             out.note(f"no {kind} were copied: {absent}")
         if as_json:
             out.document({kind: asdict(report) for kind, report in reports.items()})
-        for kind, report in reports.items() if not as_json else ():
-            what = ("thread", "checkpoint") if kind == "threads" else ("namespace", "item")
-            out.line(
-                f"{count(report.seen, what[0])}: {count(report.copied, what[1])} copied, {report.present} were there"
-                + (f", {report.differing} of them with another value" if report.differing else "")
-            )
-            for name, why in report.failed.items():
-                out.line(f"failed: {name}: {why}", "red")
-            _differ(out, report.differences, verify)
     if any(report.failed or report.differences for report in reports.values()):
         raise typer.Exit(1)
+
+
+def _tell(out: Output, part: str, report: Any, verify: bool) -> None:
+    one, each = ("thread", "checkpoint") if part == "threads" else ("namespace", "item")
+    out.line(
+        f"{count(report.seen, one)}: {count(report.copied, each)} copied, {report.present} were there"
+        + (f", {report.differing} of them with another value" if report.differing else "")
+    )
+    for name, why in report.failed.items():
+        out.line(f"failed: {name}: {why}", "red")
+    _differ(out, report.differences, verify)
 
 
 def _import(modules: Iterable[str]) -> None:

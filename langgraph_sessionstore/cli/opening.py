@@ -61,7 +61,7 @@ def storage(
     if directory is not None and not create and not Path(directory, NAME).exists():
         why = f"no {NAME} in it" if Path(directory).is_dir() else "no such directory"
         raise ConfigurationError(f"there is no storage at {directory}: {why}")
-    encrypted = bool(os.environ.get(VARIABLE)) and not plain
+    encrypted = VARIABLE in os.environ and not plain  # one that is set and empty is an error, and no plain text
     with SessionManager.from_url(url, encryption=encrypted or None, **options) as manager:
         yield manager
 
