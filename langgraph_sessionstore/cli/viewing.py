@@ -128,12 +128,11 @@ def told(message: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """Text that can be written, of anything."""
+    """Anything as text."""
     try:
-        text = str(value)
+        return str.__str__(value) if isinstance(value, str) else str(value)  # an enum of texts is what it holds
     except Exception:  # such as a number with too many digits
-        text = described(value)
-    return text.encode("utf-8", "backslashreplace").decode()
+        return described(value)
 
 
 def _opened(value: Any) -> Any:

@@ -220,7 +220,7 @@ def test_whatever_a_value_is_it_is_shown(command: Command, manager: SessionManag
             assert "--json" not in more or json.loads(done.out, parse_constant=pytest.fail)
     values = command("state", "odd", "--content", "--json").json["channels"]["values"]["value"]
     assert (values["bytes"], values["number"]) == ("__4=", hex(10**5000))
-    assert (values["\\ud800"], values["nan"], values["infinite"]) == ("\\ud800", "nan", ["-inf"])
+    assert (values["\ud800"], values["nan"], values["infinite"]) == (["\ud800", "green"], "nan", ["-inf"])
     assert values["keys"] == {"int": 1, "(1, 2)": 2, "Place(name='Rome')": 3, "b'\\xff'": 4}
     assert sorted(each["name"] for each in values["places"]) == ["Oslo", "Rome"]
     assert values["model"] == {"id": None, "metadata": {"far": "inf"}, "page_content": "", "type": "Document"}

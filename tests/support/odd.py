@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Any
 
 from langchain_core.documents import Document
@@ -23,6 +23,12 @@ class Level(IntEnum):
     """Goes along in the metadata of checkpoints."""
 
     HIGH = 3
+
+
+class Colour(str, Enum):
+    """A text with a name."""
+
+    GREEN = "green"
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ ODD: dict[str, Any] = {
     "bytes": b"\xff\xfe",
     "number": 10**5000,
     "deep": nested(400),
-    "\ud800": "\ud800",
+    "\ud800": ["\ud800", Colour.GREEN],
     "nan": math.nan,
     "infinite": [-math.inf],
     "keys": {10**5000: 1, (1, 2): 2, Place("Rome"): 3, b"\xff": 4},
