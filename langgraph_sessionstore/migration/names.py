@@ -17,7 +17,8 @@ from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
 from ..adapters.configs import thread_name
 from ..errors import ConfigurationError
-from ..ops import Count, Plan, must
+from ..ops import Plan, Range, must
+from ..plans.layout import SPECIAL
 from ..plans.listing import PAGE, Position, bare, threads
 from ..plans.places import session_named
 from . import peers
@@ -110,11 +111,17 @@ def _unrevived(thread: str) -> Plan[list[Name]]:
         _, page, after = yield from bare(thread, after, PAGE)
         records = [stored.record for stored in page]
         spans = [keys.below("w", record.ns, record.id) for record in records]
-        writes = (yield from must(keys.session(thread), *(Count(*span) for span in spans))) if spans else []
-        states = [None if count else (0, b"") for count in writes]  # which would have to be revived
+        writes = (yield from must(keys.session(thread), *(Range(*span) for span in spans))) if spans else []
+        states = [_unrevived_state([keys.decode(key) for key, _ in rows]) for rows in writes]
         found += [Name(each.ns, each.id, each.parent, state) for each, state in zip(records, states, strict=True)]
         if after is None:
             return found
+
+
+def _unrevived_state(writes: Sequence[Sequence[keys.Segment]]) -> tuple[int, bytes] | None:
+    """The state of writes with these names; None: some of them may be replaced, and their values would tell."""
+    special = [number for *_, number in writes if isinstance(number, int) and number < SPECIAL]
+    return None if special else (len(writes), b"")
 
 
 def ordered(names: Mapping[tuple[str, str], Name]) -> list[Name]:

@@ -52,6 +52,7 @@ QUIET = {"close", "aclose", "from_url", "InputType", "OutputType"}
 ASYNC_ONLY = {"count", "get_messages"}
 
 MANAGER: Tries = {
+    "copy_to": lambda it: it.copy_to(SessionManager.from_url("memory:")),
     "count_sessions": lambda it: it.count_sessions(),
     "create_session": lambda it: it.create_session(),
     "delete_session": lambda it: it.delete_session("s"),

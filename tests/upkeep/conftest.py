@@ -1,24 +1,40 @@
-"""Upkeep is tested on the backends of sessions, in both forms, but for a cluster: each of its nodes is a Redis."""
+"""Upkeep is tested on memory, files and Redis, each in one form: its plans are the same everywhere.
+
+A cluster is left out: each of its nodes is a Redis.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 
 import pytest
-from sessions.conftest import form, look, manager, manager_on, session, storage
+from sessions.conftest import look, manager, manager_on, session, storage
 from support.savers import BACKENDS
 from support.sittings import Form
 from upkeep.care import Care
 
 from langgraph_sessionstore import SessionManager
 
-__all__ = ["form", "look", "manager", "manager_on", "session", "storage"]
+__all__ = ["look", "manager", "manager_on", "session", "storage"]
 
 
-@pytest.fixture(params=[name for name in BACKENDS if name != "cluster"])
+FORMS = {"memory": "async", "file": "sync", "redis7": "async"}
+
+
+@pytest.fixture(params=[name for name in BACKENDS if name in FORMS])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which backend."""
     return str(request.param)
+
+
+@pytest.fixture
+def form(kind: str) -> Iterator[Form]:
+    """The form that is used on this backend."""
+    loop = asyncio.new_event_loop() if FORMS[kind] == "async" else None
+    yield Form(loop)
+    if loop is not None:
+        loop.close()
 
 
 @pytest.fixture
