@@ -255,7 +255,7 @@ def test_arrays_need_no_numpy(manager: SessionManager, url: str) -> None:
         ("ümlaut", "'umlaut'"),
     ],
 )
-@pytest.mark.parametrize("name", ["show", "state", "diff", "undo", "fork", "rm", "check"])
+@pytest.mark.parametrize("name", ["show", "rm", "check"])
 def test_who_names_no_session_hears_what_may_have_been_meant(
     command: Command, manager: SessionManager, name: str, wrong: str, meant: str
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from sessions.conftest import look, manager, manager_on, session, storage
@@ -17,6 +18,16 @@ from upkeep.care import Care
 from langgraph_sessionstore import SessionManager
 
 __all__ = ["look", "manager", "manager_on", "session", "storage"]
+
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """None of it depends on the releases of other packages."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.long)
 
 
 FORMS = {"memory": "async", "file": "sync", "redis7": "async"}
