@@ -46,8 +46,24 @@ class Amount(NamedTuple):
         return Amount(self.rows + other.rows, self.bytes + other.bytes)
 
 
+class _Summed:
+    """What is known by kind of row, and in sum."""
+
+    kinds: Mapping[str, Amount]
+
+    @property
+    def rows(self) -> int:
+        """How many rows that are."""
+        return sum(amount.rows for amount in self.kinds.values())
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes these take."""
+        return sum(amount.bytes for amount in self.kinds.values())
+
+
 @dataclass(frozen=True)
-class SessionSize:
+class SessionSize(_Summed):
     """What a session takes."""
 
     id: str
@@ -60,19 +76,9 @@ class SessionSize:
     Below 0 when sharing does not pay: elements have keys of their own.
     """
 
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        return _sum(self.kinds).rows
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes these take."""
-        return _sum(self.kinds).bytes
-
 
 @dataclass(frozen=True)
-class StorageStats:
+class StorageStats(_Summed):
     """What a storage holds, as far as its lists name it."""
 
     sessions: int
@@ -93,20 +99,3 @@ class StorageStats:
     cache_bytes: int
     unreadable_namespaces: tuple[tuple[str, ...], ...]
     """Of the store and of caches."""
-
-    @property
-    def rows(self) -> int:
-        """How many rows the sessions have."""
-        return _sum(self.kinds).rows
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes the sessions take."""
-        return _sum(self.kinds).bytes
-
-
-def _sum(kinds: Mapping[str, Amount]) -> Amount:
-    total = Amount()
-    for amount in kinds.values():
-        total = total.plus(amount)
-    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -123,7 +124,7 @@ def show(
         session = naming.session(manager, session_id)
         info, metrics = session.info, session.metrics
         channel, messages, summary = session._run(_contents(session))
-        kept = naming.checkpoints(manager, session_id, limit + 1 if limit else None)
+        kept = naming.checkpoints(manager, session_id, limit + 1 if limit else sys.maxsize)
         checkpoints = kept[:limit] if limit else kept
         roles = dict(Counter(message.type for message in messages))
         if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from difflib import get_close_matches
 from typing import Any
 
@@ -51,34 +52,27 @@ def _names(manager: SessionManager, page: Page) -> tuple[list[str], bytes | None
     return names, entries.cursor or None
 
 
-def checkpoints(manager: SessionManager, session_id: str, limit: int | None = None) -> list[dict[str, Any]]:
+def checkpoints(manager: SessionManager, session_id: str, limit: int = sys.maxsize) -> list[dict[str, Any]]:
     """What the checkpoints of a session say of themselves, the newest first: all, or so many."""
-    found: list[dict[str, Any]] = []
-    while limit is None or len(found) < limit:
-        wanted = 500 if limit is None else min(500, limit - len(found))
-        items = manager.data.search(("checkpoints", session_id), limit=wanted, offset=len(found))
-        found += [item.value for item in items]
-        if len(items) < wanted:
-            break
-    return found
+    return [item.value for item in manager.data.search(("checkpoints", session_id), limit=limit)]
 
 
-def known(manager: SessionManager, session_id: str, ns: str) -> list[str]:
-    """The ids of all checkpoints of a namespace, the newest first."""
-    return [each["checkpoint_id"] for each in checkpoints(manager, session_id) if each["checkpoint_ns"] == ns]
-
-
-def checkpoint(manager: SessionManager, session_id: str, ns: str, given: str | None) -> str:
-    """The id of a checkpoint: the newest, or the one that begins like this."""
-    ids = known(manager, session_id, ns)
-    where = f"session {session_id!r}" + (f", namespace {ns!r}" if ns else "")
+def checkpoint(manager: SessionManager, session_id: str, ns: str, given: str) -> str:
+    """The id of the checkpoint that begins like this."""
+    ids = [each["checkpoint_id"] for each in checkpoints(manager, session_id) if each["checkpoint_ns"] == ns]
+    where = place(session_id, ns)
     if not ids:
         raise SessionError(f"{where} has no checkpoint")
-    if given is None or given == "latest":
-        return max(ids)
+    if given == "latest":
+        return str(max(ids))
     fitting = [each for each in ids if each == given] or [each for each in ids if each.startswith(given)]
     if len(fitting) == 1:
-        return fitting[0]
+        return str(fitting[0])
     if not fitting:
         raise SessionError(f"{where} has no checkpoint {given!r}; `sessionstore show {session_id}` names all")
     raise SessionError(f"{given!r} is the beginning of {len(fitting)} checkpoints: {', '.join(fitting[:4])} ...")
+
+
+def place(session_id: str, ns: str) -> str:
+    """Where checkpoints are, in words."""
+    return f"session {session_id!r}" + (f", namespace {ns!r}" if ns else "")

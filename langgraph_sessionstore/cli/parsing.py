@@ -74,6 +74,6 @@ def ago(iso: str, now: datetime | None = None) -> str:
     return "now"
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
+def count(number: int, one: str) -> str:
     """`1 session`, `2 sessions`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from langgraph.checkpoint.base import CheckpointTuple
 
 from ..errors import SessionError
 from ..manager import SessionManager
@@ -39,7 +39,7 @@ def state(
     with storage(url, serde=Viewer()) as manager:
         out = Output(as_json)
         naming.session(manager, session_id)
-        found = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, checkpoint))
+        found = _named(manager, session_id, ns, checkpoint)
         channels = found.checkpoint["channel_values"]
         pending = [
             {"task": task, "channel": channel, "what": described(value)} | ({"value": value} if content else {})
@@ -92,17 +92,15 @@ def diff(
     with storage(url, serde=Viewer()) as manager:
         out = Output(as_json)
         naming.session(manager, session_id)
-        new = _tuple(manager, session_id, ns, naming.checkpoint(manager, session_id, ns, after))
-        old: Mapping[str, Any] = {}
-        parent = new.parent_config and new.parent_config["configurable"]["checkpoint_id"]
-        name: str | None
+        new = _named(manager, session_id, ns, after)
+        parent = new.parent_config["configurable"]["checkpoint_id"] if new.parent_config else None
+        old: CheckpointTuple | None
         if before is not None:
-            name = naming.checkpoint(manager, session_id, ns, before)
+            old = _named(manager, session_id, ns, before)
         else:  # the parent may have been pruned, and then all is new
-            name = parent if parent in naming.known(manager, session_id, ns) else None
-        if name is not None:
-            old = _tuple(manager, session_id, ns, name).checkpoint["channel_values"]
-        changes = list(differences(old, new.checkpoint["channel_values"]))
+            old = _tuple(manager, session_id, ns, parent) if parent else None
+        name = old.checkpoint["id"] if old else None
+        changes = list(differences(old.checkpoint["channel_values"] if old else {}, new.checkpoint["channel_values"]))
         if as_json:
             shown = [
                 {"channel": each.channel, "change": each.kind, "what": each.what}
@@ -129,13 +127,19 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 _STYLES = {"added": "green", "removed": "red", "changed": "yellow"}
 
 
-def _tuple(manager: SessionManager, session_id: str, ns: str, checkpoint_id: str) -> Any:
-    found = manager.checkpointer.get_tuple(
-        {"configurable": {"thread_id": session_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}}
-    )
+def _named(manager: SessionManager, session_id: str, ns: str, given: str | None) -> CheckpointTuple:
+    """The checkpoint that begins like this, or the newest."""
+    checkpoint_id = None if given is None else naming.checkpoint(manager, session_id, ns, given)
+    found = _tuple(manager, session_id, ns, checkpoint_id)
     if found is None:
-        raise SessionError(f"session {session_id!r} has no checkpoint {checkpoint_id!r} any more: it was pruned")
+        which = f" {given!r} any more" if given else ""
+        raise SessionError(f"{naming.place(session_id, ns)} has no checkpoint{which}")
     return found
+
+
+def _tuple(manager: SessionManager, session_id: str, ns: str, checkpoint_id: str | None) -> CheckpointTuple | None:
+    configurable = {"thread_id": session_id, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}
+    return manager.checkpointer.get_tuple({"configurable": configurable})
 
 
 def _pretty(value: Any) -> str:
