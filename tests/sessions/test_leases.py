@@ -69,9 +69,9 @@ def test_a_lease_is_exclusive(manager_on: Callable[..., SessionManager], form: F
 def test_a_lease_is_renewed_while_it_is_held(manager_on: Callable[..., SessionManager], form: Form) -> None:
     manager, other = manager_on(), manager_on()
     session = form.do(manager, "create_session", "held")
-    lease = session.lease(0.3)
+    lease = session.lease(1)  # renewed each third of it
     turn = form.enter(lease)
-    form.pause(0.8)
+    form.pause(1.3)
     with pytest.raises(LeaseHeld):
         form.do(form.do(other, "get_session", "held"), "append", "user", "no")
     form.do(turn, "append", "user", "still mine")

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import redis
+from support.ends import let_end
 from support.savers import checkpoint, config
 from support.servers import RedisServer
 from support.sittings import Form
@@ -263,26 +264,34 @@ def gone(form: Form, manager: SessionManager, session_id: str) -> None:
     assert session_id not in ids(form, manager)
 
 
-def test_sessions_expire(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    manager, other = manager_on(ttl=0.6), manager_on(ttl=0.6)
+def test_sessions_expire(manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form) -> None:
+    manager, other = manager_on(ttl=60), manager_on(ttl=60)
     form.do(manager, "create_session", "never", ttl=0)
+    form.do(manager, "create_session", "brief", ttl=0.1)
     fixed = form.do(manager, "create_session", "fixed", sliding=False)
     used = form.do(manager, "create_session", "used")
     form.do(other.memory(), "append", "implicit", "user", "x")
-    assert form.do(used, "info").expires_at is not None
-    for number in range(5):
-        time.sleep(0.2)
+    implicit = form.do(other, "get_session", "implicit")
+    for number in range(3):
+        before = [form.do(session, "info").expires_at for session in (used, implicit, fixed)]
+        time.sleep(0.002)
         form.do(used, "append", "user", f"{number}")
+        form.do(fixed, "append", "user", f"{number}")
         form.do(other.memory(), "append", "implicit", "user", "x")
         form.do(other.memory(), "append", "never", "user", "x")
+        after = [form.do(session, "info").expires_at for session in (used, implicit, fixed)]
+        assert [new > old for new, old in zip(after, before, strict=True)] == [True, True, False]
+    gone(form, manager, "brief")
+    let_end(storage(), "fixed")
     with pytest.raises(SessionNotFound):
         form.do(fixed, "append", "user", "too late")
     assert sorted(ids(form, manager)) == ["implicit", "never", "used"]
     assert form.do(manager, "count_sessions") == 3
-    gone(form, manager, "used")
-    gone(form, manager, "implicit")
+    for session in (used, implicit):
+        form.do(session, "set_ttl", 0.1)
+        gone(form, manager, session.id)
     never = form.do(manager, "get_session", "never")
-    assert (form.do(never, "len"), form.do(never, "info").expires_at, ids(form, manager)) == (5, None, ["never"])
+    assert (form.do(never, "len"), form.do(never, "info").expires_at, ids(form, manager)) == (3, None, ["never"])
     assert form.do(manager, "count_sessions") == 1
     form.do(never, "set_ttl", 0.1)
     gone(form, manager, "never")

@@ -11,6 +11,7 @@ import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.store.base import BaseStore, GetOp, InvalidNamespaceError, PutOp
 from support.between import Between
+from support.ends import let_end
 from support.sittings import Form
 
 from langgraph_sessionstore import (
@@ -157,15 +158,20 @@ def test_they_go_with_the_session(
         assert found.created_at == created or name == "other"
 
 
-def test_they_expire_with_it_and_count_as_use(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    manager = manager_on(ttl=0.5)
+def test_they_expire_with_it_and_count_as_use(
+    manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form
+) -> None:
+    manager = manager_on(ttl=60)
     form.do(manager.store, "put", (SESSION_NAMESPACE, "begun by an item"), "k", {"n": 0})
     assert [info.id for info in form.everything(manager)] == ["begun by an item"]
+    session = form.do(manager, "get_session", "begun by an item")
     for n in range(4):
-        time.sleep(0.2)
+        before = form.do(session, "info").expires_at
+        time.sleep(0.002)
         form.do(manager.store, "put", (SESSION_NAMESPACE, "begun by an item"), "k", {"n": n})
+        assert form.do(session, "info").expires_at > before
     assert form.do(manager.store, "get", (SESSION_NAMESPACE, "begun by an item"), "k").value == {"n": 3}
-    time.sleep(0.6)
+    let_end(storage(), "begun by an item")
     assert form.do(manager.store, "search", (SESSION_NAMESPACE, "begun by an item")) == []
     assert form.everything(manager) == []
 

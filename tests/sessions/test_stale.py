@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
+from support.ends import let_end
 from support.sittings import Form
+from support.waiting import wait_until
 
 from langgraph_sessionstore import (
+    Backend,
     ConflictError,
     LeaseHeld,
     NothingToUndo,
@@ -40,13 +43,15 @@ def moment(form: Form, session: Session) -> datetime:
     return datetime.fromisoformat(form.do(session, "info").updated_at)
 
 
-def test_what_begins_anew_after_its_end_ends_again(manager_on: Callable[..., SessionManager], form: Form) -> None:
-    manager = manager_on(ttl=0.3, sliding=False)
+def test_what_begins_anew_after_its_end_ends_again(
+    manager_on: Callable[..., SessionManager], storage: Callable[[], Backend], form: Form
+) -> None:
+    manager = manager_on(ttl=60, sliding=False)
     for life in range(2):
         form.do(manager.memory(), "append", "ann", "user", f"{life}")
         assert form.do(form.do(manager, "get_session", "ann"), "info").expires_at is not None
         assert [message.text for message in form.do(manager.memory(), "load", "ann")] == [f"{life}"]
-        time.sleep(0.4)
+        let_end(storage(), "ann")
         assert form.do(manager, "get_session", "ann") is None
 
 
@@ -78,14 +83,13 @@ def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form)
     one, two = workers
     session = form.do(one, "create_session", "s")
     same = form.do(two, "get_session", "s")
-    form.do(same, "set_ttl", 0.6, sliding=False)
-    ends = form.do(same, "info").expires_at
-    form.do(session, "append", "user", "x")
-    assert form.do(session, "info").expires_at == ends
-    form.do(same, "set_ttl", 0.5)
-    form.do(session, "append", "user", "stays fixed")
-    time.sleep(0.6)
-    assert form.do(one, "get_session", "s") is None
+    for ttl in (60, 50):
+        form.do(same, "set_ttl", ttl, **({"sliding": False} if ttl == 60 else {}))
+        ends = form.do(same, "info").expires_at
+        form.do(session, "append", "user", "x")
+        assert form.do(session, "info").expires_at == ends
+    form.do(same, "set_ttl", 0.1)
+    wait_until(lambda: form.do(one, "get_session", "s") is None, "it has ended")
     assert form.do(one, "count_sessions") == 0
     sliding = form.do(one, "create_session", "t", ttl=60)
     fork = form.do(sliding, "fork", "u")
@@ -145,11 +149,12 @@ def test_the_list_forgets_the_end_of_an_earlier_session(workers: Workers, form: 
 
 
 def test_an_id_that_is_used_again_is_new_in_the_list(workers: Workers, form: Form) -> None:
-    session = form.do(workers[0], "create_session", "s", ttl=0.3)
-    time.sleep(0.4)
+    session = form.do(workers[0], "create_session", "s", ttl=0.1)
+    wait_until(lambda: form.do(workers[1], "get_session", "s") is None, "it has ended")
+    between = datetime.now(timezone.utc)
+    time.sleep(0.005)
     new = form.do(workers[1], "create_session", "s", messages=["brand new"])
-    assert form.do(workers[1], "delete_sessions", older_than=0.2) == 0
-    time.sleep(0.4)
+    assert form.do(workers[1], "delete_sessions", older_than=between) == 0
     assert [info.id for info in form.everything(workers[0])] == ["s"]
     assert form.texts(new) == ["brand new"]
     with pytest.raises(SessionNotFound):
