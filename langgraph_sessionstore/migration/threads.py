@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, PendingWrite
-from langgraph.checkpoint.serde.types import RESUME
+from langgraph.checkpoint.serde.types import RESUME, TASKS
 
 from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
@@ -221,19 +221,23 @@ FIELDS = ("v", "ts", "channel_values", "channel_versions", "versions_seen", "upd
 
 
 def differing(one: CheckpointTuple, other: CheckpointTuple) -> list[str]:
-    """The parts in which two checkpoints differ. What only one checkpointer adds to its own is no difference."""
+    """The parts in which a copy differs. What only one checkpointer adds to its own is no difference."""
+    ours: dict[str, Any] = {**one.checkpoint}
+    theirs: dict[str, Any] = {**other.checkpoint}
+    if isinstance(ours.get("v"), int) and ours["v"] < 4 and TASKS not in ours["channel_values"]:
+        # a packet that is a write of the parent here may have been found, and be a value of the channel there
+        for field in ("channel_values", "channel_versions"):
+            theirs[field] = {channel: value for channel, value in theirs[field].items() if channel != TASKS}
     parts = [
-        field.replace("_", " ")
-        for field in FIELDS
-        if not same(one.checkpoint.get(field) or None, other.checkpoint.get(field) or None)
+        field.replace("_", " ") for field in FIELDS if not same(ours.get(field) or None, theirs.get(field) or None)
     ]
     if not same(one.metadata, other.metadata):
         parts.append("metadata")
     if peers.id_of(one.parent_config) != peers.id_of(other.parent_config):
         parts.append("parent")
-    ours, theirs = tasks_of(one.pending_writes or ()), tasks_of(other.pending_writes or ())
-    if not same(ours, theirs):
+    done, copied = tasks_of(one.pending_writes or ()), tasks_of(other.pending_writes or ())
+    if not same(done, copied):
         parts.append("pending writes")
-    elif list(ours) != list(theirs):
+    elif list(done) != list(copied):
         parts.append("order of pending writes")
     return parts

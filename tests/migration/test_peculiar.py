@@ -13,7 +13,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 from langgraph.graph import START, StateGraph
 from langgraph.types import Send
 from migration.graphs import AT_ONCE, carry_on, fill, held
-from support.peers import Peer, forms
+from support.peers import PEERS, Peer, forms
 from support.savers import checkpoint, config
 from typing_extensions import TypedDict
 
@@ -74,8 +74,9 @@ def test_pages_of_postgres_part_no_threads_with_the_same_ids(new_peer: Any) -> N
 
 
 @peers
-def test_pending_sends_of_old_checkpoints_are_in_the_new_ones(new_peer: Any) -> None:
-    with new_peer("postgres").saver() as source:
+@pytest.mark.parametrize("kind", PEERS)
+def test_pending_sends_of_old_checkpoints_are_in_the_new_ones(new_peer: Any, kind: str) -> None:
+    with new_peer(kind).saver() as source:
         first = source.put(config("t"), checkpoint({"a": 1}, v=3), {"step": 0}, {"a": 1})
         source.put_writes(first, [(TASKS, Send("work", {"n": 1})), ("a", 2)], "task")
         second = source.put(first, checkpoint({"a": 2}, {"a": 2}, v=3), {"step": 1}, {"a": 2})
@@ -85,6 +86,15 @@ def test_pending_sends_of_old_checkpoints_are_in_the_new_ones(new_peer: Any) -> 
     assert report.differences == ()
     assert found is not None
     assert found.checkpoint["channel_values"] == {"a": 2, TASKS: [Send("work", {"n": 1})]}
+    assert migration.copy_threads(target, InMemorySaver(), verify=True).differences == ()
+
+
+def test_a_lost_packet_of_an_old_checkpoint_is_a_difference() -> None:
+    source, target = in_memory(), in_memory()
+    source.put(config("t"), checkpoint({TASKS: [Send("work", 1)]}, id="1", v=3), {"step": 0}, {TASKS: 1})
+    target.put(config("t"), checkpoint({}, {TASKS: 1}, id="1", v=3), {"step": 0}, {TASKS: 1})
+    (told,) = migration.copy_threads(source, target, verify=True).differences
+    assert "channel values" in told
 
 
 class Counting(InMemorySaver):
