@@ -71,13 +71,27 @@ SAYS = {
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run(example: Path, tmp_path: Path, redis7: RedisServer) -> None:
+def test_examples_run(
+    example: Path,
+    tmp_path: Path,
+    redis7: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each with one command, on what is embedded; and on Redis, in this process where it begins no others."""
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-W", "error", str(example)]
     for arguments in ([], [redis7.url]):
-        command = [sys.executable, "-W", "error", str(example), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        if not arguments or "multiprocessing" in example.read_text("utf-8"):
+            done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            printed = done.stdout
+        else:
+            monkeypatch.setattr(sys, "argv", [str(example), *arguments])
+            runpy.run_path(str(example), run_name="__main__")
+            printed = capsys.readouterr().out
         for words in SAYS[example.name]:
-            assert words in done.stdout
+            assert words in printed
 
 
 def test_each_threat_has_its_test() -> None:

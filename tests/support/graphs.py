@@ -11,7 +11,6 @@ import json
 import operator
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -32,6 +32,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel, Field
+from support.nursery import NURSERY
 from support.waiting import wait_until
 from typing_extensions import TypedDict
 
@@ -441,19 +442,29 @@ def _as_json(value: Any) -> Any:
 # -- other processes
 
 
-def child(*args: Any, status: int = 0) -> Any:
-    """Run an action of this module in a process of its own; what it answers."""
-    tests = str(Path(__file__).parent.parent)
-    done = subprocess.run(
-        [sys.executable, "-m", "support.graphs", *map(str, args)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == status, f"{done.returncode}: {done.stderr}"
-    return json.loads(done.stdout) if done.stdout else None
+def child(action: str, form: str, url: str, thread: str, ledger: Path, status: int = 0) -> Any:
+    """Do one action on one thread, in a process of its own; what it answers."""
+    ours, theirs = NURSERY.Pipe(duplex=False)
+    process = NURSERY.Process(target=_do, args=(action, form, url, thread, ledger, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv() if ours.poll(60) else None
+    except EOFError:
+        answer = None
+    process.join(60)
+    assert process.exitcode == status
+    return answer
+
+
+def _do(action: str, form: str, url: str, thread: str, ledger: Path, told: Connection) -> None:
+    driver = Driver(form)
+    with open_backend(url) as backend:
+        config = {"configurable": {"thread_id": thread}}
+        answer = ACTIONS[action](driver, SessionCheckpointer(backend), config, ledger)
+        driver.wait(backend.aclose())
+    driver.loop.close()
+    told.send(answer)
 
 
 def _start_review(driver: Driver, saver: Any, config: Any, ledger: Path) -> Any:
@@ -525,20 +536,3 @@ ACTIONS = {
     "die": _die,
     "add-facts": _add_facts,
 }
-
-
-def main(action: str, form: str, url: str, thread: str, ledger: str) -> None:
-    """Do one action on one thread, as another process."""
-    driver = Driver(form)
-    with open_backend(url) as backend:
-        config = {"configurable": {"thread_id": thread}}
-        answer = ACTIONS[action](driver, SessionCheckpointer(backend), config, Path(ledger))
-        driver.wait(backend.aclose())
-    driver.loop.close()
-    sys.stdout.write(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    from support import graphs  # under its own name, so that its types have theirs
-
-    graphs.main(*sys.argv[1:])

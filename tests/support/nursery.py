@@ -11,6 +11,7 @@ NURSERY = multiprocessing.get_context("forkserver")
 NURSERY.set_forkserver_preload(
     [
         "pytest",
+        "langchain.agents",
         "langchain_core.messages",
         "langgraph.graph",
         "langgraph_sessionstore",
