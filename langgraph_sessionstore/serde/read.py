@@ -45,9 +45,7 @@ class Reader:
         }
         if unknown is not None:
             makers |= {codes.ARRAY: partial(unknown, "numpy:ndarray"), codes.SCALAR: partial(unknown, "numpy:generic")}
-        self._hook: Hook = _too_deep
-        for level in reversed(range(LEVELS)):
-            self._hook = _hook(makers, self._hook, _unpack_shallow if level < 1 else _unpack)
+        self._hook = _hook(makers, 0)
 
     def unpack(self, stored: Any) -> Any:
         if type(stored) is not bytes:
@@ -74,8 +72,14 @@ class Reader:
 _said = threading.local()  # the error of a hook, until `unpack` takes it
 
 
-def _hook(makers: dict[int, Callable[[Any], Any]], inner: Hook, unpack: Callable[..., Any]) -> Hook:
+def _hook(makers: dict[int, Callable[[Any], Any]], level: int) -> Hook:
+    unpack = _unpack_shallow if level < 1 else _unpack
+    inner: Hook | None = None  # few values are so deep that it is needed
+
     def hook(code: int, payload: bytes) -> Any:
+        nonlocal inner
+        if inner is None:
+            inner = _hook(makers, level + 1) if level + 1 < LEVELS else _too_deep
         try:
             return makers[code](unpack(payload, ext_hook=inner))
         except BaseException as exc:

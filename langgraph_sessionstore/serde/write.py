@@ -36,11 +36,17 @@ class Writer:
     def __init__(self, policy: TypePolicy) -> None:
         self._policy = policy
         self._rules: dict[type, Rule] = {**plain.RULES, **dict.fromkeys(messages.CLASSES.values(), _MESSAGE)}
-        packs: list[Pack] = [_too_deep, _too_deep]
-        for _ in range(LEVELS):
-            packs.append(partial(ormsgpack.packb, default=self._default(packs[-1], packs[-2]), option=_OPTION))
-        self.packs = packs[::-1]  # by the number of extensions that the value lies in
-        self.pack = self.packs[0]
+        self._packs: dict[int, Pack] = {}
+        self.pack = self.pack_at(0)
+
+    def pack_at(self, level: int) -> Pack:
+        """What packs a value that lies in so many extensions."""
+        if level >= LEVELS:
+            return _too_deep
+        pack = self._packs.get(level)
+        if pack is None:
+            pack = self._packs[level] = partial(ormsgpack.packb, default=self._default(level), option=_OPTION)
+        return pack
 
     def pack_slowly(self, value: Any) -> bytes:
         try:
@@ -74,14 +80,17 @@ class Writer:
             "store data, such as a dict, a dataclass or a pydantic model"
         )
 
-    def _default(self, pack: Pack, ahead: Pack) -> Callable[[Any], Any]:
-        """What ormsgpack calls for a value it does not know.
-
-        `pack` packs what is inside of that, `ahead` what is an extension of its own inside of that.
-        """
+    def _default(self, level: int) -> Callable[[Any], Any]:
+        """What ormsgpack calls for a value it does not know, and that lies in so many extensions."""
         rules, find = self._rules, self.rule
+        pack: Pack | None = None  # for what is inside of that; few values are so deep that it is needed
+        ahead: Pack = _too_deep  # for what is an extension of its own inside of that
 
         def default(value: Any) -> Any:
+            nonlocal pack, ahead
+            if pack is None:
+                ahead = self.pack_at(level + 2)
+                pack = self.pack_at(level + 1)
             code, take = rules.get(type(value)) or find(type(value))
             parts = take(value, ahead)
             return parts if code is None else Ext(code, pack(parts))
@@ -107,7 +116,7 @@ class _Walk:
         if cls is memoryview:
             return ormsgpack.packb(bytes(value))
         try:
-            return self._writer.packs[self._level](value)
+            return self._writer.pack_at(self._level)(value)
         except Exception:  # here, or somewhere in it
             pass
         level = self._level
