@@ -8,6 +8,7 @@ ports do not reach. A Redis that cannot be had fails the run and says what to in
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -16,6 +17,12 @@ from support.binaries import find_binary
 from support.outside import OutsideRedis, offered_by_docker, offered_by_environment
 from support.servers import RedisCluster, RedisServer, SentinelGroup
 from support.workers import Use, workers
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no collection of garbage has to look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def _single(line: str) -> Iterator[OutsideRedis | RedisServer]:
