@@ -8,22 +8,20 @@ Rule 2: rows are copied as they are. Nothing is revived, so a copy needs none of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from . import keys
-from .backends.base import Backend, vouch
-from .drive import arun, run
-from .errors import NotReplicated, SessionDeleted, SessionExists, SessionNotFound
+from .crossing import Crossing, On
+from .errors import SessionDeleted, SessionExists, SessionNotFound
 from .info import SessionPage
 from .ops import Batch, Call, Get, Page, Plan, Tally, must, must_all
 from .plans import moving, sessions
 from .plans.items import STORE, namespaces_in
 from .session.common import Common
 
-T = TypeVar("T")
 PAGE = 50
 Progress = Callable[[int, int], None]
 
@@ -42,60 +40,6 @@ class Copied:
     """Namespaces of the store that were there before, and stayed as they were."""
     differences: Sequence[str] = ()
     """What is not the same on both sides, if that was asked for."""
-
-
-class On(NamedTuple):
-    """A plan, and the storage that it is for."""
-
-    backend: Backend
-    plan: Plan[Any]
-
-
-Crossing = Generator[On, Any, T]
-"""What works on two storages: it yields plans, and receives their results. As with plans, `NotReplicated` does not stop
-it: what was done counts, and its end raises the error."""
-
-
-def cross(crossing: Crossing[T]) -> T:
-    """Carry it out."""
-    reply: Any = None
-    error: BaseException | None = None
-    doubts: list[NotReplicated] = []
-    while True:
-        try:
-            step = crossing.send(reply) if error is None else crossing.throw(error)
-        except StopIteration as stop:
-            result: T = stop.value
-            return vouch(result, doubts)
-        reply = error = None
-        try:
-            reply = run(*step)
-        except NotReplicated as doubt:
-            doubts.append(doubt)
-            reply = doubt.result
-        except BaseException as exc:
-            error = exc
-
-
-async def across(crossing: Crossing[T]) -> T:
-    """The async form of `cross`."""
-    reply: Any = None
-    error: BaseException | None = None
-    doubts: list[NotReplicated] = []
-    while True:
-        try:
-            step = crossing.send(reply) if error is None else crossing.throw(error)
-        except StopIteration as stop:
-            result: T = stop.value
-            return vouch(result, doubts)
-        reply = error = None
-        try:
-            reply = await arun(*step)
-        except NotReplicated as doubt:
-            doubts.append(doubt)
-            reply = doubt.result
-        except BaseException as exc:
-            error = exc
 
 
 class _Thing(NamedTuple):

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .adapters.standing import OnBackend
-from .copying import Copied, Copy, Crossing, Progress, across, cross
+from .copying import Copied, Copy, Progress
+from .crossing import Crossing, across, cross
 from .drive import arun, run
 from .errors import ConfigurationError
 from .info import SessionInfo, SessionPage

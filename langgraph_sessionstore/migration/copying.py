@@ -8,11 +8,12 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.store.base import BaseStore
 
+from ..crossing import Crossing, across, cross
 from ..errors import ConfigurationError
 from . import items
 from . import threads as threads_
 from .report import Progress, Report
-from .steps import Copy, aperform, perform
+from .steps import watched
 
 
 def copy_threads(
@@ -33,7 +34,7 @@ def copy_threads(
     verify      read both sides when a thread is copied, and report what differs
     keep_going  report a thread that cannot be copied, and go on; otherwise that is `MigrationError`
     """
-    return perform(_threads(source, target, threads, progress, verify, keep_going))
+    return cross(watched(_threads(source, target, threads, progress, verify, keep_going), "sync"))
 
 
 async def acopy_threads(
@@ -46,7 +47,7 @@ async def acopy_threads(
     keep_going: bool = False,
 ) -> Report:
     """The async form of `copy_threads`."""
-    return await aperform(_threads(source, target, threads, progress, verify, keep_going))
+    return await across(watched(_threads(source, target, threads, progress, verify, keep_going), "async"))
 
 
 def copy_items(
@@ -66,7 +67,7 @@ def copy_items(
     verify      read both sides afterwards, and report what differs
     keep_going  report an item that cannot be copied, and go on; otherwise that is `MigrationError`
     """
-    return perform(_items(source, target, prefix, progress, verify, keep_going))
+    return cross(watched(_items(source, target, prefix, progress, verify, keep_going), "sync"))
 
 
 async def acopy_items(
@@ -79,12 +80,12 @@ async def acopy_items(
     keep_going: bool = False,
 ) -> Report:
     """The async form of `copy_items`."""
-    return await aperform(_items(source, target, prefix, progress, verify, keep_going))
+    return await across(watched(_items(source, target, prefix, progress, verify, keep_going), "async"))
 
 
 def _threads(
     source: Any, target: Any, threads: Iterable[str] | None, progress: Progress | None, verify: bool, keep_going: bool
-) -> Copy[Report]:
+) -> Crossing[Report]:
     _check(source, target, BaseCheckpointSaver, "a checkpointer")
     if isinstance(threads, (str, bytes)):
         raise ConfigurationError("threads is a list of thread ids, not one")
@@ -97,7 +98,7 @@ def _threads(
 
 def _items(
     source: Any, target: Any, prefix: tuple[str, ...], progress: Progress | None, verify: bool, keep_going: bool
-) -> Copy[Report]:
+) -> Crossing[Report]:
     _check(source, target, BaseStore, "a store")
     if not isinstance(prefix, (tuple, list)) or not all(isinstance(label, str) for label in prefix):
         raise ConfigurationError(f"a prefix is a tuple of labels, not {prefix!r:.80}")

@@ -24,11 +24,12 @@ from langgraph.store.base import (
     SearchOp,
 )
 
+from ..crossing import Crossing
 from ..errors import BackendError, ConfigurationError
 from . import peers
 from .report import Progress, Report, Tally, listing
 from .same import same
-from .steps import Ask, Copy
+from .steps import Ask
 
 Namespace = tuple[str, ...]
 Known = Mapping[tuple[Namespace, str], Item]
@@ -38,7 +39,7 @@ BATCH = 100
 
 def copying(
     source: BaseStore, target: BaseStore, prefix: Namespace, verify: bool, progress: Progress | None, going: bool
-) -> Copy[Report]:
+) -> Crossing[Report]:
     """Copy items."""
     tally = Tally(progress, going)
     namespaces: set[Namespace] = set()
@@ -61,7 +62,7 @@ def copying(
     return tally.report()
 
 
-def _tops(source: BaseStore, prefix: Namespace) -> Copy[list[Namespace]]:
+def _tops(source: BaseStore, prefix: Namespace) -> Crossing[list[Namespace]]:
     """The topmost namespaces with items."""
     if _is_redis(source):
         return [prefix]
@@ -77,7 +78,7 @@ def _tops(source: BaseStore, prefix: Namespace) -> Copy[list[Namespace]]:
     return sorted(each for each in found if not any(each[:size] in found for size in range(len(each))))
 
 
-def _below(store: BaseStore, top: Namespace) -> Copy[list[Item]]:
+def _below(store: BaseStore, top: Namespace) -> Crossing[list[Item]]:
     """All items of a namespace and of those below, those changed last at the end."""
     limit = PAGE
     prefix = () if _is_redis(store) else top
@@ -101,14 +102,14 @@ def _plain(found: SearchItem) -> Item:
     )
 
 
-def _known(target: BaseStore, top: Namespace) -> Copy[Known | None]:
+def _known(target: BaseStore, top: Namespace) -> Crossing[Known | None]:
     """What a target has below a namespace, when it cannot be asked for keys."""
     if not _is_redis(target):
         return None
     return {(each.namespace, each.key): each for each in (yield from _below(target, top))}
 
 
-def _look(target: BaseStore, items: Sequence[Item], known: Known | None) -> Copy[Sequence[Item | None]]:
+def _look(target: BaseStore, items: Sequence[Item], known: Known | None) -> Crossing[Sequence[Item | None]]:
     """What the target has in the place of these items."""
     if known is not None:
         return [known.get((each.namespace, each.key)) for each in items]
@@ -119,7 +120,7 @@ def _look(target: BaseStore, items: Sequence[Item], known: Known | None) -> Copy
     return found
 
 
-def _copy(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Copy[None]:
+def _copy(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Crossing[None]:
     there = yield from _look(target, items, known)
     tally.present += sum(each is not None for each in there)
     pairs = list(zip(items, there, strict=True))
@@ -137,7 +138,7 @@ def _copy(target: BaseStore, items: Sequence[Item], known: Known | None, tally: 
             yield from _put_alone(target, put, tally)
 
 
-def _put_alone(target: BaseStore, put: PutOp, tally: Tally) -> Copy[None]:
+def _put_alone(target: BaseStore, put: PutOp, tally: Tally) -> Crossing[None]:
     try:
         yield from _ask(target, [put])
         tally.copied += 1
@@ -145,7 +146,7 @@ def _put_alone(target: BaseStore, put: PutOp, tally: Tally) -> Copy[None]:
         tally.fail("an item of namespace", ".".join(put.namespace), exc)
 
 
-def _compare(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Copy[None]:
+def _compare(target: BaseStore, items: Sequence[Item], known: Known | None, tally: Tally) -> Crossing[None]:
     there = yield from _look(target, items, known)
     for item, other in zip(items, there, strict=True):
         if other is None:
@@ -154,7 +155,7 @@ def _compare(target: BaseStore, items: Sequence[Item], known: Known | None, tall
             tally.differ(f"namespace {item.namespace!r}: item {item.key!r} differs")
 
 
-def _ask(store: BaseStore, ops: Sequence[Op]) -> Copy[Any]:
+def _ask(store: BaseStore, ops: Sequence[Op]) -> Crossing[Any]:
     return (yield Ask(store, "batch", (ops,)))
 
 

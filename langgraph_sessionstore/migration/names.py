@@ -16,6 +16,7 @@ from langgraph.checkpoint.base import WRITES_IDX_MAP, BaseCheckpointSaver, Check
 from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
 from ..adapters.configs import thread_name
+from ..crossing import Crossing, On
 from ..errors import ConfigurationError
 from ..ops import Plan, Range, must
 from ..plans.layout import SPECIAL
@@ -24,7 +25,6 @@ from ..plans.places import session_named
 from . import peers
 from .report import Tally, listing
 from .same import stored
-from .steps import Copy, Do
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -47,7 +47,7 @@ Found = dict[Any, dict[tuple[str, str], Name]]
 """By thread; by namespace and id."""
 
 
-def names_of(source: Saver, wanted: Sequence[Any] | None, tally: Tally) -> Copy[dict[Any, list[Name]]]:
+def names_of(source: Saver, wanted: Sequence[Any] | None, tally: Tally) -> Crossing[dict[Any, list[Name]]]:
     """The checkpoints of each thread; threads by their last activity, so that they are listed in that order again."""
     with listing(source):
         if isinstance(source, SessionCheckpointer):
@@ -61,7 +61,7 @@ def names_of(source: Saver, wanted: Sequence[Any] | None, tally: Tally) -> Copy[
     return {thread: ordered(found[thread]) for thread in sorted(last, key=last.__getitem__)}
 
 
-def _of_others(source: Saver, wanted: Iterable[Any] | None) -> Copy[Found]:
+def _of_others(source: Saver, wanted: Iterable[Any] | None) -> Crossing[Found]:
     found: Found = {}
 
     def visit(each: CheckpointTuple) -> None:
@@ -81,11 +81,11 @@ def _name(found: CheckpointTuple) -> Name:
     return Name(ns, own, parent if parent != own else None, state_of(found))
 
 
-def _of_ours(source: SessionCheckpointer, wanted: Iterable[Any] | None, tally: Tally) -> Copy[Found]:
+def _of_ours(source: SessionCheckpointer, wanted: Iterable[Any] | None, tally: Tally) -> Crossing[Found]:
     found: Found = {}
-    for thread in (yield Do(source.backend, _all_threads())) if wanted is None else wanted:
+    for thread in (yield On(source.backend, _all_threads())) if wanted is None else wanted:
         try:
-            names = yield Do(source.backend, _unrevived(thread_name(thread)))
+            names = yield On(source.backend, _unrevived(thread_name(thread)))
         except Exception as exc:
             tally.fail("thread", str(thread), exc)
         else:

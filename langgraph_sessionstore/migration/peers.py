@@ -15,8 +15,9 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 
+from ..crossing import Crossing
 from ..errors import ConfigurationError
-from .steps import Copy, Walk
+from .steps import Walk
 
 PAGE = 100
 """Checkpoints that a PostgresSaver is asked for at once: it holds all of them, with all that they hold."""
@@ -31,7 +32,7 @@ def is_of(what: Any, package: str) -> bool:
 
 def walk(
     source: BaseCheckpointSaver[Any], config: RunnableConfig | None, visit: Callable[[CheckpointTuple], None]
-) -> Copy[None]:
+) -> Crossing[None]:
     """Show all checkpoints of a thread, or of all, to `visit`, some of them more than once."""
     if is_of(source, "langgraph.checkpoint.postgres"):
         yield from _pages(source, config, visit)
@@ -63,7 +64,7 @@ class _Counted:
 
 def _pages(
     source: BaseCheckpointSaver[Any], config: RunnableConfig | None, visit: Callable[[CheckpointTuple], None]
-) -> Copy[None]:
+) -> Crossing[None]:
     """Page by page, newest first.
 
     Several threads may have checkpoints with the same id, when one was copied from another. So that a page's end does

@@ -1,22 +1,17 @@
-"""Steps of a copy, and the two drivers: what is asked of a checkpointer or a store, whether one blocks or awaits.
-
-A copy is a generator, as a plan is. What goes wrong in a step is thrown into it.
-"""
+"""Steps of a copy: what is asked of a checkpointer or a store of anybody, and what is made of its replies."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.store.base import BaseStore
 
-from ..backends.base import Backend
-from ..drive import arun, run
+from ..crossing import Crossing, Step
 from ..errors import BackendUnavailable, ConfigurationError, SessionStoreError
-from ..ops import Plan
 from .reviving import Lost, watching
 
 T = TypeVar("T")
@@ -63,54 +58,17 @@ class Walk(NamedTuple):
             self.visit(found)
 
 
-class Do(NamedTuple):
-    """Work on a backend of ours; replies its result."""
-
-    of: Backend
-    plan: Plan[Any]
-
-    def do(self) -> Any:
-        """Do it."""
-        return run(self.of, self.plan)
-
-    async def ado(self) -> Any:
-        """The async form of `do`."""
-        return await arun(self.of, self.plan)
-
-
-Step = Ask | Walk | Do
-Copy = Generator[Step, Any, T]
-
-
-def perform(copy: Copy[T]) -> T:
-    """Carry a copy out."""
+def watched(copy: Crossing[T], form: str) -> Crossing[T]:
+    """A copy that refuses what could not be revived, and says what the trouble of others means."""
     with watching() as lost:
         try:
             step = next(copy)
             while True:
                 try:
-                    reply = step.do()
+                    reply = yield step
                     _check(step, reply, lost)
                 except Exception as exc:
-                    step = copy.throw(_explained(step, exc, "sync"))
-                else:
-                    step = copy.send(reply)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
-
-
-async def aperform(copy: Copy[T]) -> T:
-    """The async form of `perform`."""
-    with watching() as lost:
-        try:
-            step = next(copy)
-            while True:
-                try:
-                    reply = await step.ado()
-                    _check(step, reply, lost)
-                except Exception as exc:
-                    step = copy.throw(_explained(step, exc, "async"))
+                    step = copy.throw(_explained(step, exc, form))
                 else:
                     step = copy.send(reply)
         except StopIteration as stop:
@@ -129,6 +87,8 @@ def _check(step: Step, reply: Any, lost: Lost) -> None:
 def _explained(step: Step, exc: Exception, form: str) -> Exception:
     """What others say, in the words of this library, where it is not about what was to be copied."""
     error: Exception
+    if not isinstance(step, (Ask, Walk)):
+        return exc
     if isinstance(exc, (NotImplementedError, asyncio.InvalidStateError)):
         error = ConfigurationError(
             f"{type(step.of).__name__} has no {form} form that works here: copy_threads and copy_items are for the "

@@ -21,13 +21,14 @@ from langgraph.checkpoint.serde.types import RESUME, TASKS
 from .. import keys
 from ..adapters.checkpointer import SessionCheckpointer
 from ..adapters.configs import thread_name
+from ..crossing import Crossing, On
 from ..ops import Calls, Plan
 from ..plans.entry import announce
 from . import peers
 from .names import Name, Saver, names_of, state_of
 from .report import Progress, Report, Tally
 from .same import same
-from .steps import Ask, Copy, Do
+from .steps import Ask
 
 Shape = dict[str, tuple[Any, bool]]
 """The version of each channel, and whether it has a value."""
@@ -35,7 +36,7 @@ Shape = dict[str, tuple[Any, bool]]
 
 def copying(
     source: Saver, target: Saver, threads: Sequence[Any] | None, verify: bool, progress: Progress | None, going: bool
-) -> Copy[Report]:
+) -> Crossing[Report]:
     """Copy threads."""
     tally = Tally(progress, going)
     found = yield from names_of(source, threads, tally)
@@ -68,7 +69,7 @@ class _Thread:
         """Of the checkpoints that have children which are still to come."""
         self._children = Counter((name.ns, name.parent or "") for name in names)
 
-    def copy(self) -> Copy[None]:
+    def copy(self) -> Crossing[None]:
         """Copy its checkpoints."""
         last = {name.ns: name for name in self._names}
         for name in self._names:
@@ -95,7 +96,7 @@ class _Thread:
         if not self._children[parent]:
             self._shapes.pop(parent, None)
 
-    def _look(self, name: Name) -> Copy[CheckpointTuple | None]:
+    def _look(self, name: Name) -> Crossing[CheckpointTuple | None]:
         """What the target has of it."""
         if name.ns not in self._begun:
             latest = {"configurable": {"thread_id": self._thread, "checkpoint_ns": name.ns}}
@@ -105,7 +106,7 @@ class _Thread:
         there: CheckpointTuple | None = yield Ask(self._target, "get_tuple", (name.at(self._thread),))
         return there
 
-    def _put(self, name: Name, found: CheckpointTuple) -> Copy[None]:
+    def _put(self, name: Name, found: CheckpointTuple) -> Crossing[None]:
         if self._new and isinstance(self._target, SessionCheckpointer):
             yield from _announce(self._target, thread_name(self._thread), found.checkpoint.get("ts"))
         self._new = False
@@ -118,14 +119,14 @@ class _Thread:
         yield Ask(self._target, "put", ({"configurable": at}, found.checkpoint, found.metadata, new))
         self._tally.copied += 1
 
-    def _write(self, name: Name, writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> Copy[None]:
+    def _write(self, name: Name, writes: Sequence[PendingWrite], there: Sequence[PendingWrite]) -> Crossing[None]:
         paths = paths_of(writes)
         for task, part in missing(writes, there):
             yield Ask(self._target, "put_writes", (name.at(self._thread), part, task, paths[task]))
             self._tally.writes += len(part)
 
 
-def _announce(target: SessionCheckpointer, thread: str, ts: Any) -> Copy[None]:
+def _announce(target: SessionCheckpointer, thread: str, ts: Any) -> Crossing[None]:
     """Let a session that is about to begin be listed by when the thread began. One that is there stays as it is."""
     try:
         began = int(datetime.fromisoformat(ts).timestamp() * 1000)
@@ -136,7 +137,7 @@ def _announce(target: SessionCheckpointer, thread: str, ts: Any) -> Copy[None]:
         yield Calls([announce(keys.session(thread), began)])
 
     if began > 0:
-        yield Do(target.backend, plan())
+        yield On(target.backend, plan())
 
 
 def shape(found: CheckpointTuple) -> Shape:
@@ -202,7 +203,7 @@ def paths_of(writes: Sequence[PendingWrite]) -> dict[str, str]:
 # -- looking again
 
 
-def _compare(source: Saver, target: Saver, thread: Any, names: Sequence[Name], tally: Tally) -> Copy[None]:
+def _compare(source: Saver, target: Saver, thread: Any, names: Sequence[Name], tally: Tally) -> Crossing[None]:
     for name in names:
         ours: CheckpointTuple | None = yield Ask(source, "get_tuple", (name.at(thread),))
         theirs: CheckpointTuple | None = yield Ask(target, "get_tuple", (name.at(thread),))

@@ -16,12 +16,14 @@ from langgraph.store.memory import InMemoryStore
 from migration.graphs import carry_on, fill, held
 from support.peers import Form, Peer, forms
 from support.savers import checkpoint, config
+from support.servers import RedisServer
 
 from langgraph_sessionstore import (
     BackendError,
     ConfigurationError,
     MessagesElsewhere,
     MigrationError,
+    NotReplicated,
     SessionCheckpointer,
     SessionManager,
     UntrustedType,
@@ -344,3 +346,18 @@ def test_sessions_are_listed_by_when_their_threads_began() -> None:
         listed = {info.id: info.created_at for info in manager.list_sessions(by="created")}
         assert list(listed) == ["t2", "t0", "t1", "odd"]
         assert (listed["t2"], listed["t1"]) == ("2024-05-02T06:32:42.235+00:00", made)
+
+
+def test_replicas_that_have_not_confirmed_stop_nothing(form: Form, own_redis: RedisServer) -> None:
+    source, (items, _) = InMemorySaver(), stores({"a": {"n": 1}, "b": {"n": 2}}, {})
+    fill(form, source)
+    with SessionManager.from_url(own_redis.url, wait_replicas=1, wait_timeout=0.01) as lone:
+        for name, here, target in (("threads", source, lone.checkpointer), ("items", items, lone.store)):
+            with pytest.raises(NotReplicated) as caught:
+                form.do(migration, f"copy_{name}", here, target, verify=True)
+            report = caught.value.result
+            assert (report.copied > 0, report.present, report.failed, report.differences) == (True, 0, {}, ())
+    with SessionManager.from_url(own_redis.url) as manager:
+        assert held(form, manager.checkpointer) == held(form, source)
+        again = form.do(migration, "copy_items", items, manager.store, verify=True)
+        assert (again.copied, again.present) == (0, 2)

@@ -16,7 +16,6 @@ from support.talker import TOOLS, Stage, Talker, echo, graph, texts
 from langgraph_sessionstore import Backend, Session, SessionManager
 from langgraph_sessionstore.backends.base import Answer
 from langgraph_sessionstore.ops import Call
-from langgraph_sessionstore.session import line
 from langgraph_sessionstore.testing import FaultyBackend
 
 pytestmark = [
@@ -77,11 +76,7 @@ AFTER = ["x", "y", "double:3", "double", "6", "I heard 6"]
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_what_is_stored_is_whole(
-    stage: Stage, storage: Callable[[], Backend], monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    monkeypatch.setattr(line, "_TTL", 0.1)
-
+def test_what_is_stored_is_whole(stage: Stage, storage: Callable[[], Backend], after: bool) -> None:
     async def turn(session: Session, model: Talker) -> None:
         await session.conversation(model, tools=TOOLS).arun(HumanMessage("double:3", id="mine"))
 
@@ -97,11 +92,7 @@ def test_what_is_stored_is_whole(
 
 
 @pytest.mark.parametrize("after", [True, False])
-def test_what_was_used_is_counted_once(
-    stage: Stage, storage: Callable[[], Backend], monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
-    monkeypatch.setattr(line, "_TTL", 0.1)
-
+def test_what_was_used_is_counted_once(stage: Stage, storage: Callable[[], Backend], after: bool) -> None:
     async def turn(session: Session, model: Talker) -> None:
         await session.conversation(model, tools=TOOLS).arun("double:3")
 
