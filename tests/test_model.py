@@ -42,6 +42,8 @@ from langgraph_sessionstore.ops import (
 )
 from langgraph_sessionstore.testing import check_partition
 
+pytestmark = pytest.mark.long
+
 LATER = 9_000_000_000_000
 ROWS = [keys.encode(*row) for row in [("a",), ("a", "b"), ("a", 1), ("ab",), ("b",), ("\0",)]]
 COUNTERS = [keys.encode("n"), keys.encode("log")]

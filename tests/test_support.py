@@ -20,6 +20,8 @@ from support.binaries import KEYS, RedisBinary, RedisNotFound, find_binaries, fi
 from support.servers import RedisCluster, RedisServer, SentinelGroup, ServerStartError
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module", params=KEYS)
 def binary(request: pytest.FixtureRequest) -> RedisBinary:

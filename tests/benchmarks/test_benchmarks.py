@@ -26,6 +26,8 @@ from benchmarks.stage import Stage
 from benchmarks.targets import TARGETS, Target, amount, ratio
 from benchmarks.workloads import WORKLOADS
 
+pytestmark = pytest.mark.long
+
 TESTS = Path(__file__).parents[1]
 PEERS = (
     *("langgraph.checkpoint.sqlite", "langgraph.checkpoint.postgres", "langgraph.checkpoint.redis"),

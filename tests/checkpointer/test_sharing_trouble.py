@@ -164,6 +164,7 @@ STEPS: dict[str, Callable[[Saver, str, Any], Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cold", [False, True], ids=["warm", "cold"])
 @pytest.mark.parametrize("fault", [Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER], ids=lambda fault: fault.name)
 @pytest.mark.parametrize("step", STEPS)

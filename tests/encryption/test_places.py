@@ -24,6 +24,8 @@ from langgraph_sessionstore.backends.encrypted.translating import COUNTED
 from langgraph_sessionstore.ops import Delete, Drop, Get, Op, Put, Range, must, named, split_links, split_name
 from langgraph_sessionstore.plans import layout, places
 
+pytestmark = pytest.mark.long
+
 TALK, GRAPH = keys.session("talk"), keys.session("graph")
 SUM = keys.encode("n", "m", "", "input")
 Managers = Callable[..., SessionManager]

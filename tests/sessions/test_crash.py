@@ -24,6 +24,8 @@ from langgraph_sessionstore import (
 from langgraph_sessionstore.backends.memory import MemoryBackend
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
+pytestmark = pytest.mark.long
+
 FAULTS = (Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER)
 WASTEFUL = ("purge", "prune", "delete runs")
 """These leave elements for a later collection when they are cut."""

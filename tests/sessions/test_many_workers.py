@@ -12,6 +12,8 @@ import pytest
 import support.hasty_workers
 from support.servers import RedisServer
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 

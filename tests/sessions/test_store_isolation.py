@@ -15,6 +15,8 @@ from support.store_model import Model, Namespace, answers
 from langgraph_sessionstore import SESSION_NAMESPACE, Backend, ConfigurationError, SessionManager, codec, keys, run
 from langgraph_sessionstore.ops import Put, must
 
+pytestmark = pytest.mark.long
+
 ODD = [
     *("foo", "foobar", "fo", "foo ", " foo", "Foo", "foo_", "foo%", "%", "_", "f%", "f_o", "f*", "*", "**", "?", "f?o"),
     *("[f]oo", "[a-z]*", "foo\\", "\\", "\\%", "foo:", "foo:sub", ":", "foo|bar", "foo/sub", "{foo}", "}{", "foo}"),

@@ -17,6 +17,8 @@ from support.sittings import Form
 from langgraph_sessionstore import SessionManager, SessionStore
 from langgraph_sessionstore.backends.memory import MemoryBackend
 
+pytestmark = pytest.mark.long
+
 
 @every_place
 def test_what_one_worker_puts_another_finds_at_once(manager_on: Callable[..., SessionManager], form: Form) -> None:

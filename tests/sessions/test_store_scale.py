@@ -21,6 +21,8 @@ from langgraph_sessionstore.ops import Batch, Call, Calls, Plan, Put, Touch
 from langgraph_sessionstore.plans.items import CREATED, STORE, Namespace, place_of
 from langgraph_sessionstore.testing import FaultyBackend
 
+pytestmark = pytest.mark.long
+
 ITEMS = 10_000
 SIZE = 2_000
 MOST = 1 << 20
@@ -122,7 +124,6 @@ def listed(store: SessionStore, options: dict[str, Any], found: list[Namespace])
     found += store.list_namespaces(**options)
 
 
-@pytest.mark.long
 def test_the_first_page_of_many_namespaces_is_as_cheap_as_of_few(redis7: RedisServer, proxy: Proxy) -> None:
     many, prefix = 100_000, f"scale-{uuid.uuid4()}"
     names: list[Namespace] = [("users", f"{n:06}", "notes") for n in range(many)]

@@ -19,6 +19,8 @@ from langgraph_sessionstore import SESSION_NAMESPACE, Backend, SessionStore, Ses
 from langgraph_sessionstore.plans.items import END, VALUE
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
+pytestmark = pytest.mark.long
+
 ACTS: dict[str, Callable[[SessionStore, Namespace], object]] = {
     "get": lambda store, ns: store.get(ns, "k"),
     "search": lambda store, ns: store.search(ns),
