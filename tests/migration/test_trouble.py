@@ -349,14 +349,13 @@ def test_sessions_are_listed_by_when_their_threads_began() -> None:
 
 
 def test_replicas_that_have_not_confirmed_stop_nothing(form: Form, own_redis: RedisServer) -> None:
-    source, (items, _) = InMemorySaver(), stores({"a": {"n": 1}, "b": {"n": 2}}, {})
-    fill(form, source)
+    source, (items, _) = filled("a", "b"), stores({"a": {"n": 1}, "b": {"n": 2}}, {})
     with SessionManager.from_url(own_redis.url, wait_replicas=1, wait_timeout=0.01) as lone:
         for name, here, target in (("threads", source, lone.checkpointer), ("items", items, lone.store)):
             with pytest.raises(NotReplicated) as caught:
                 form.do(migration, f"copy_{name}", here, target, verify=True)
             report = caught.value.result
-            assert (report.copied > 0, report.present, report.failed, report.differences) == (True, 0, {}, ())
+            assert (report.copied, report.present, report.failed, report.differences) == (2, 0, {}, ())
     with SessionManager.from_url(own_redis.url) as manager:
         assert held(form, manager.checkpointer) == held(form, source)
         again = form.do(migration, "copy_items", items, manager.store, verify=True)
