@@ -8,10 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from encryption.filled import KEY, Open
+from encryption.filled import KEY, OTHER, Open
+from support.between import Between
 from support.sittings import Form
 
-from langgraph_sessionstore import BackendUnavailable, EncryptedBackend, OutcomeUnknown, SessionManager
+from langgraph_sessionstore import (
+    Backend,
+    BackendUnavailable,
+    DataError,
+    EncryptedBackend,
+    OutcomeUnknown,
+    SessionManager,
+    Unencrypted,
+    WrongKey,
+)
 from langgraph_sessionstore.testing import Fault, FaultyBackend
 
 pytestmark = pytest.mark.long
@@ -48,6 +58,34 @@ def test_workers_append_and_spend_at_once(manager_on: Managers, form: Form) -> N
     assert sorted(form.texts(session)) == sorted(f"{worker}-{number}" for worker, number in names)
     assert form.do(session, "usage").input_tokens == sum(number for _, number in names)
     assert form.do(session, "usage").calls == len(names)
+
+
+@pytest.mark.parametrize("trip", range(1, 7))
+@pytest.mark.parametrize("key", [KEY, OTHER, None], ids=["the same key", "another key", "no key"])
+def test_of_two_who_begin_a_storage_at_once_one_was_first(
+    open_storage: Open, form: Form, trip: int, key: bytes | None
+) -> None:
+    """Another one begins, between two trips of the first call of all."""
+    refused: dict[str, Exception] = {}
+
+    def begin(name: str, on: Form, backend: Backend) -> None:
+        try:
+            on.do(SessionManager(backend), "create_session", name, messages=["hi"])
+        except DataError as exc:
+            refused[name] = exc
+
+    inner = Between(open_storage(), {trip: lambda: begin("second", Form(None), open_storage(key))})
+    begin("first", form, EncryptedBackend(inner, KEY))
+    assert inner.trips >= trip
+    if key == KEY:
+        assert refused == {}
+    elif key == OTHER:
+        assert [type(exc) for exc in refused.values()] == [WrongKey]
+    else:  # whoever has no key never asks for proofs
+        assert [(name, type(exc)) for name, exc in refused.items()] in ([], [("first", Unencrypted)])
+    for name, its in (("first", KEY), ("second", key)):
+        if name not in refused:
+            assert form.texts(form.do(SessionManager(open_storage(its)), "get_session", name)) == ["hi"]
 
 
 @pytest.mark.parametrize("fault", [Fault.FAIL, Fault.CUT_BEFORE, Fault.CUT_AFTER])

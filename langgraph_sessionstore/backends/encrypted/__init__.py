@@ -28,12 +28,12 @@ from ...errors import (
     WrongKey,
 )
 from ...forks import Lock
-from ...ops import Batch, Call, Conflict, DeleteRange, Drop, Get, Page, PutNew, Range
+from ...ops import Batch, Call, Conflict, DeleteRange, Drop, Expect, Get, Page, PutNew, Range
 from ..base import Answer, Backend, not_tried, refuse_copies
 from ..keyring import Encryption, keyring_of
 from . import resealing
 from .seals import Foreign, Seals, lineage_of
-from .steps import Ask, Pause, Steps, must
+from .steps import Ask, Pause, Steps, ask, must
 from .translating import COUNTED, NONE, Counter, Translation, begins, counters_of
 from .turns import Turns
 
@@ -234,25 +234,37 @@ class EncryptedBackend(Backend):
         """Refuse to work on a storage that is encrypted with other keys; leave there what proves ours."""
         if self._proven:
             return
-        (rows,) = yield from must(SEALS, Range(keys.ORIGINS[1], None))
-        if not rows and not self._seals.plaintext:
-            yield from self._expect_nothing()
-        if rows and not any(self._opens(key, value) for key, value in rows):
-            raise WrongKey("this storage is encrypted with other keys than those that were given")
-        name = keys.encode(self._seals.names[0].hex())
-        if name not in dict(rows):
-            yield from must(SEALS, PutNew(name, self._seals.seal(SEALS, name, b"")))
+        for begun in (False, True):
+            rows = yield from self._proofs()
+            if not rows and not self._seals.plaintext and (yield from self._is_used()):
+                rows = yield from self._proofs()  # somebody may have begun between the two looks
+                if not rows:
+                    raise Unencrypted(
+                        "this storage holds values that are not encrypted: open it with Keyring(key, plaintext=True), "
+                        "and reseal() it"
+                    )
+            if rows and not any(self._opens(key, value) for key, value in rows.items()):
+                raise WrongKey("this storage is encrypted with other keys than those that were given")
+            name = keys.encode(self._seals.names[0].hex())
+            if name in rows:
+                break
+            first = [] if rows or begun else [Expect(keys.INCARNATION, False)]  # one of those who begin at once
+            outcome = yield from ask(SEALS, *first, PutNew(name, self._seals.seal(SEALS, name, b"")))
+            if not isinstance(outcome, Conflict):
+                break
         self._proven = True
 
-    def _expect_nothing(self) -> Steps[None]:
-        """Refuse a storage that has been used without encryption."""
+    def _proofs(self) -> Steps[dict[bytes, bytes]]:
+        (rows,) = yield from must(SEALS, Range(keys.ORIGINS[1], None))
+        return dict(rows)
+
+    def _is_used(self) -> Steps[bool]:
+        """Whether anything is listed."""
         for kind in resealing.LISTS:
             (page,) = yield from must(keys.registry(kind), Page("name", limit=1))
             if page.rows:
-                raise Unencrypted(
-                    "this storage holds values that are not encrypted: open it with Keyring(key, plaintext=True), and "
-                    "reseal() it"
-                )
+                return True
+        return False
 
     def _opens(self, key: bytes, value: bytes) -> bool:
         try:
