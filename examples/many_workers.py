@@ -100,10 +100,10 @@ class Office:
         if "forkserver" in methods:  # then new workers need not import all of it again
             self.context.set_forkserver_preload([work.__module__, "langgraph_sessionstore.conversation.graphing"])
         self.workers: dict[Connection, Worker] = {}
+        self.victims: set[Any] = set()
         self.waiting: deque[Request] = deque()
         self.answered: dict[Request, str] = {}
         self.asked: Counter[Request] = Counter()
-        self.killed = 0
 
     def hire(self) -> None:
         """Begin a worker."""
@@ -130,8 +130,9 @@ class Office:
         victims = [each for each in self.workers.values() if each.todo and each.process.is_alive()]
         victims = [each for each in victims if not (self.spare and any(request.graph for request in each.todo))]
         if victims:
-            random.choice(victims).process.kill()
-            self.killed += 1
+            process = random.choice(victims).process
+            self.victims.add(process)
+            process.kill()
         return bool(victims)
 
     def collect(self) -> list[Request]:
@@ -146,6 +147,8 @@ class Office:
                 del self.workers[line]
                 line.close()
                 worker.process.join()
+                if worker.process not in self.victims:  # then the next one would fail, too
+                    raise RuntimeError("a worker has failed; what it says of it is above") from None
                 self.waiting.extendleft(reversed(worker.todo))
                 self.hire()
                 continue
@@ -176,7 +179,7 @@ def look(manager: SessionManager, office: Office) -> Figures:
         doubled += len(found) - len({*found}) + len({*found} - {*wanted})
         disordered += found != wanted
     again = sum(times - 1 for times in office.asked.values())
-    return Figures(len(office.asked), again, len(office.answered), office.killed, lost, doubled, disordered)
+    return Figures(len(office.asked), again, len(office.answered), len(office.victims), lost, doubled, disordered)
 
 
 def crowd(

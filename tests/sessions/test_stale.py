@@ -83,8 +83,8 @@ def test_a_lifetime_that_another_worker_sets_holds(workers: Workers, form: Form)
     one, two = workers
     session = form.do(one, "create_session", "s")
     same = form.do(two, "get_session", "s")
-    for ttl in (60, 50):
-        form.do(same, "set_ttl", ttl, **({"sliding": False} if ttl == 60 else {}))
+    for options in ({"ttl": 60, "sliding": False}, {"ttl": 50}):
+        form.do(same, "set_ttl", **options)
         ends = form.do(same, "info").expires_at
         form.do(session, "append", "user", "x")
         assert form.do(session, "info").expires_at == ends
