@@ -127,8 +127,7 @@ class Office:
 
     def kill(self) -> bool:
         """Kill somebody who is at work, if there is anybody who may be killed."""
-        alive = [each for each in self.workers.values() if each.process.is_alive() and each.process not in self.victims]
-        victims = [each for each in alive if each.todo]
+        victims = [each for each in self.workers.values() if each.todo and each.process not in self.victims]
         victims = [each for each in victims if not (self.spare and any(request.graph for request in each.todo))]
         if victims:
             process = random.choice(victims).process
