@@ -195,7 +195,7 @@ def crowd(
     with SessionManager.from_url(url) as manager:
         names = [manager.create_session().id for _ in range(sessions)]
         office.waiting.extend(Request(name, 0, at % 10 == 0) for at, name in enumerate(names))
-        doomed = sorted(random.sample(range(sessions * turns - AHEAD), kills))  # after so many answers
+        doomed = sorted(random.sample(range(sessions * turns * 9 // 10), kills))  # after so many answers, or soon after
         for _ in range(WORKERS):
             office.hire()
         while len(office.answered) < sessions * turns:
