@@ -72,13 +72,12 @@ class Output:
 
     def documents(self, name: str, rows: Iterable[Any], rest: Callable[[], dict[str, Any]]) -> None:
         """A JSON document with a list of any length, and what is known at its end."""
-        sys.stdout.write("{" + json.dumps(name) + ": [")
-        comma = ""
+        before, begun = "{" + json.dumps(name) + ": [", False  # of a storage that does not answer nothing is written
         for row in rows:
-            sys.stdout.write(f"{comma}\n  {json.dumps(row, default=str)}")
-            comma = ","
+            sys.stdout.write(f"{before}\n  {json.dumps(row, default=str)}")
+            before, begun = ",", True
         ends = "".join(f",\n {json.dumps(key)}: {json.dumps(value, default=str)}" for key, value in rest().items())
-        sys.stdout.write(f"\n ]{ends}}}\n")
+        sys.stdout.write(f"{'' if begun else before}\n ]{ends}}}\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
         """A table; where a program reads it, a line with tabs for each row."""

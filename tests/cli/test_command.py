@@ -18,6 +18,7 @@ import pytest
 from cli import reference
 from cli.conftest import Command, in_a_process
 from support.kept import with_graph
+from support.ports import free_port
 from support.servers import RedisServer
 
 from langgraph_sessionstore import SessionManager, __version__
@@ -257,6 +258,13 @@ main(["ls"])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_a_server_that_is_not_there_is_told_in_a_sentence(capsys: Any) -> None:
+    for more in ([], ["--json"]):
+        assert perform(["ls", *more, "--url", f"redis://127.0.0.1:{free_port()}?patience=0"]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.startswith("error: Redis could not be reached")) == ("", True)
 
 
 def test_storages_that_are_of_no_use(command: Command, url: str, tmp_path: Path, manager: SessionManager) -> None:
