@@ -82,8 +82,6 @@ def test_examples_run(
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-W", "error", str(example)]
     for arguments in ([], [redis7.url]):
-        if arguments and example.name == "many_workers.py":
-            continue  # sessions/test_many_workers.py does that
         if not arguments or "multiprocessing" in example.read_text("utf-8"):
             done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr

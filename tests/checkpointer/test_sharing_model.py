@@ -281,7 +281,7 @@ def test_workers_get_what_was_put(kind: str, storage: Callable[[], Backend], mon
             run_state_machine_as_test(
                 machine,
                 settings=settings(
-                    max_examples=30 if kind == "memory" else 8,
+                    max_examples=50 if kind == "memory" else 12,
                     stateful_step_count=30,
                     phases=PHASES,
                     deadline=None,

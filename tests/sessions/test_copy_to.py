@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ends import move_end
 from support.kept import graph_on, said, with_graph, with_log
 from support.savers import BACKENDS
 from support.servers import RedisServer
@@ -27,7 +28,7 @@ from langgraph_sessionstore import (
     open_backend,
     run,
 )
-from langgraph_sessionstore.ops import Count, Expire, Put, Tally, Touch, must
+from langgraph_sessionstore.ops import Count, Expire, Put, Tally, must
 from langgraph_sessionstore.plans import moving
 from langgraph_sessionstore.plans.places import SUMMARY
 
@@ -239,8 +240,7 @@ def test_a_copy_is_as_old_and_ends_when_the_original_does(
     manager.create_session("forever")
     partition = keys.session("s")
     soon = int(time.time() * 1000) + 60_000
-    run(manager.backend, must(partition, Expire(at=soon)))
-    run(manager.backend, must(keys.registry("session"), Touch(partition, expires=soon)))
+    move_end(manager.backend, "s", soon)
     old = session.info
     later = time.time_ns() // 1_000_000 + 5
     while time.time_ns() // 1_000_000 < later:

@@ -1,4 +1,4 @@
-"""A session whose end comes now.
+"""A session whose end comes when a test wants it.
 
 Rule: no test hopes that its steps are done before a short life is over. A session lives long, and when its time is to
 be over, the test says so.
@@ -14,15 +14,15 @@ from langgraph_sessionstore import Backend, keys, run
 from langgraph_sessionstore.ops import Count, Expire, Touch, must
 
 
-def let_end(backend: Backend, *session_ids: str) -> None:
-    """What was to be later is now: the storage lets the sessions go by itself, as at any end."""
-    soon = int(time.time() * 1000) + 1
-    for session_id in session_ids:
-        partition = keys.session(session_id)
-        assert run(backend, must(partition, Expire(at=soon))) == [soon]
-        run(backend, must(keys.registry("session"), Touch(partition, expires=soon)))
-        _wait_for_the_end(backend, partition)
+def move_end(backend: Backend, session_id: str, at: int) -> None:
+    """Let a session end at this moment, in milliseconds, and be listed so."""
+    partition = keys.session(session_id)
+    assert run(backend, must(partition, Expire(at=at))) == [at]
+    run(backend, must(keys.registry("session"), Touch(partition, expires=at)))
 
 
-def _wait_for_the_end(backend: Backend, partition: bytes) -> None:
-    wait_until(lambda: run(backend, must(partition, Count(b"", None))) == [0], "the session has ended")
+def let_end(backend: Backend, session_id: str) -> None:
+    """What was to be later is now: the storage lets the session go by itself, as at any end."""
+    move_end(backend, session_id, int(time.time() * 1000) + 1)
+    count = Count(b"", None)
+    wait_until(lambda: run(backend, must(keys.session(session_id), count)) == [0], f"{session_id} has ended")

@@ -19,8 +19,8 @@ from langgraph_sessionstore import SessionManager
 
 __all__ = ["look", "manager", "manager_on", "session", "storage"]
 
-
 HERE = Path(__file__).parent
+FORMS = {"memory": "async", "file": "sync", "redis7": "async"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,9 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.long)
-
-
-FORMS = {"memory": "async", "file": "sync", "redis7": "async"}
 
 
 @pytest.fixture(params=[name for name in BACKENDS if name in FORMS])
